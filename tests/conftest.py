@@ -1,0 +1,28 @@
+"""What tests share: places, small tables, and few threads, so that tests do not slow each other."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["TUNESMITH_THREADS"] = "2"
+for name in [n for n in os.environ if n.startswith("TUNESMITH_") and n != "TUNESMITH_THREADS"]:
+    del os.environ[name]
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def tickets() -> Path:
+    """The example table."""
+    return ROOT / "examples" / "tickets.csv"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real data sets that lie beside a checkout; tests that need them are skipped elsewhere."""
+    if not DATA.is_dir():
+        pytest.skip("the real data sets are not beside this checkout")
+    return DATA

@@ -1,0 +1,79 @@
+"""A base model small enough that a training run takes a second."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tunesmith import catalog
+
+WORDS = {
+    "delivery": "parcel courier late tracking door van address box lost arrived",
+    "billing": "invoice charged twice card refund euro amount tax bill price",
+    "technical": "machine leaks error screen wifi noise broken pump button update",
+}
+
+
+def make_tiny_base(folder: Path) -> Path:
+    """A random 2-layer BERT of width 32 with the bundled model's tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertModel(config).save_pretrained(folder)
+    shutil.copy(catalog.find("minilm-l6").files() / "tokenizer.json", folder)
+    return folder
+
+
+def write_examples(path: Path, *, rows: int, seed: int = 0, labels: int = 3) -> Path:
+    """Chat examples whose label shows in their words, most of the time."""
+    draw = random.Random(seed)
+    names = sorted(WORDS)[:labels]
+    lines = []
+    for i in range(rows):
+        label = names[i % labels]
+        pool = WORDS[label].split() + "please help my the order it is was".split()
+        text = " ".join(draw.choices(pool, k=draw.randint(3, 14))) + f" {i}"
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
+        lines.append(json.dumps({"messages": messages}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture
+def job_dir(tmp_path, tiny_base):
+    """Writes a job folder and returns it; options and hyperparameters as given."""
+
+    def write(*, rows=120, hyperparameters=None, seed=1, **options) -> Path:
+        folder = tmp_path / f"job-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        job = {
+            "job": "ftjob-test",
+            "base_model": str(tiny_base),
+            "start_from": None,
+            "training_file": str(write_examples(folder / "train.jsonl", rows=rows)),
+            "validation_file": str(write_examples(folder / "validation.jsonl", rows=30, seed=9)),
+            "seed": seed,
+            "hyperparameters": hyperparameters or {},
+            "options": options,
+            "threads": 1,
+        }
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        return folder
+
+    return write

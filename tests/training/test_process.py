@@ -1,0 +1,151 @@
+"""The training process, from outside: files, resuming, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from tunesmith.events import read_events
+
+COMMAND = [sys.executable, "-m", "tunesmith.training"]
+
+
+def run(folder, *, expect=0):
+    done = subprocess.run([*COMMAND, str(folder)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == expect, done.stderr
+    return done
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def weights(folder):
+    files = ("model.safetensors", "head.safetensors")
+    return {k: v for f in files for k, v in load_file(folder / "model" / f).items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all((a[k] == b[k]).all() for k in a)
+
+
+def metrics(folder):
+    return [e.data for e, _ in read_events(folder / "events.jsonl") if e.kind == "metric"]
+
+
+@pytest.mark.parametrize("method", ["head", "full", "auto"])
+def test_a_job_leaves_a_model_events_and_a_result(job_dir, method):
+    folder = job_dir(method=method, hyperparameters={"n_epochs": 2})
+    run(folder)
+    done = result(folder)
+    assert done["facts"]["labels"] == ["billing", "delivery", "technical"]
+    assert done["facts"]["method"] in ({method} if method != "auto" else {"head", "full"})
+    assert done["trained_tokens"] > 0
+    assert done["checkpoints"][-1]["folder"] == "model"
+    for checkpoint in done["checkpoints"]:
+        assert (folder / checkpoint["folder"] / "tunesmith.json").exists()
+    numbers = done["hyperparameters"]
+    assert all(isinstance(v, int | float) for v in numbers.values())
+    assert metrics(folder)[-1].keys() >= {"step", "total_steps", "train_loss", "dev_loss"}
+    header, *lines = (folder / "metrics.csv").read_text().splitlines()
+    assert header == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+    assert len(lines) == (1 if method == "head" else metrics(folder)[-1]["step"])
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 30
+    assert all(s["logprob"] <= 0 and s["label"] in done["facts"]["labels"] for s in samples)
+    assert not (folder / "state").exists()
+
+
+def test_same_seed_same_model_other_seed_another(job_dir):
+    first, second, third = (
+        job_dir(method="full", hyperparameters={"n_epochs": 1}, seed=seed) for seed in (1, 1, 2)
+    )
+    for folder in (first, second, third):
+        run(folder)
+    assert same(weights(first), weights(second))
+    assert not same(weights(first), weights(third))
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_model(job_dir):
+    settings = dict(method="full", hyperparameters={"n_epochs": 4, "batch_size": 8}, rows=240)
+    whole, killed = job_dir(**settings), job_dir(**settings)
+    run(whole)
+    kills = 0
+    for wanted in (5, 40, 70):  # steps after which the process is shot
+        process = subprocess.Popen([*COMMAND, str(killed)])
+        while process.poll() is None:
+            if any(m["step"] >= wanted for m in metrics(killed)):
+                process.send_signal(signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+                break
+            time.sleep(0.005)
+    run(killed)
+    assert kills == 3
+    assert same(weights(whole), weights(killed))
+    assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]
+    losses = [[m["train_loss"] for m in metrics(f)] for f in (whole, killed)]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_job_is_not_done_again(job_dir):
+    folder = job_dir(method="head")
+    run(folder)
+    before = (folder / "events.jsonl").read_bytes()
+    run(folder)
+    assert (folder / "events.jsonl").read_bytes() == before
+
+
+def test_it_stops_when_its_parent_is_gone(job_dir):
+    folder = job_dir(method="full", hyperparameters={"n_epochs": 50, "batch_size": 1}, rows=600)
+    reading, writing = os.pipe()
+    process = subprocess.Popen([*COMMAND, str(folder), "--stop-with-parent"], stdin=reading)
+    os.close(reading)
+    while not metrics(folder):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.close(writing)
+    assert process.wait(timeout=20) == 3
+
+
+def refusal(folder):
+    done = run(folder, expect=2)
+    assert "Traceback" not in done.stderr
+    return json.loads((folder / "error.json").read_text())
+
+
+def test_one_answer_is_refused(job_dir):
+    folder = job_dir()
+    lines = [line for line in (folder / "train.jsonl").open() if "billing" in line]
+    (folder / "train.jsonl").write_text("".join(x for x in lines if '"content": "billing"' in x))
+    error = refusal(folder)
+    assert error["code"] == "invalid_training_file"
+    assert "same answer" in error["message"]
+
+
+def test_an_unknown_validation_answer_is_refused(job_dir):
+    folder = job_dir()
+    text = (folder / "validation.jsonl").read_text()
+    (folder / "validation.jsonl").write_text(text.replace('"billing"}', '"biling"}', 1))
+    assert "'biling'" in refusal(folder)["message"]
+
+
+def test_too_large_steps_are_refused_in_words(job_dir):
+    folder = job_dir(method="full", hyperparameters={"learning_rate_multiplier": 1e30})
+    assert "learning_rate_multiplier" in refusal(folder)["message"]
+
+
+def test_a_length_beyond_the_model_is_refused(job_dir):
+    assert "at most 128 tokens" in refusal(job_dir(max_length=4000))["message"]
+
+
+def test_cut_texts_are_told(job_dir):
+    folder = job_dir(method="head", max_length=8)
+    run(folder)
+    warnings = [e for e, _ in read_events(folder / "events.jsonl") if e.kind == "warning"]
+    assert "longer than 8 tokens" in warnings[0].message
+    assert result(folder)["facts"]["texts_cut"] == warnings[0].data["texts_cut"] > 0

@@ -1,0 +1,277 @@
+"""What a run asks for: one frozen dataclass a step, TOML in and out, `a.b=c` overrides.
+
+The line under a field is its help, here, in `--help` and in the docs. `None` or "auto" means:
+chosen by Tunesmith, printed and stored with the reason.
+Does not know: how any of it is done.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+from tunesmith.catalog import DEFAULT
+from tunesmith.errors import ConfigError, nearest
+
+C = TypeVar("C")
+
+Balance = Literal["auto", "smallest", "repeat", "weight", "none"]
+Method = Literal["auto", "head", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """From the user's table to training and validation examples."""
+
+    table: str = ""
+    """The table: CSV, TSV, JSONL or Parquet."""
+    task: Literal["classify"] = "classify"
+    """What the model learns to do."""
+    text: str | None = None
+    """Column that holds the text. Empty: guessed, and the reason printed."""
+    label: str | None = None
+    """Column that holds the label. Empty: guessed, and the reason printed."""
+    annotators: tuple[str, ...] = ()
+    """Columns with one annotator's label each; the majority decides. Empty: guessed."""
+    validation: str | None = None
+    """A table with the validation rows. Empty: split off the table."""
+    split: str = "80/20"
+    """Shares of training and validation rows, in percent."""
+    balance: Balance = "auto"
+    """Class sizes: auto, smallest (cut to), repeat (up to the largest), weight (the loss), none."""
+    ties: Literal["drop", "first"] = "drop"
+    """Rows on which annotators tie: drop (and list in review.csv), or take the first annotator's."""
+    merge_labels: bool = True
+    """Treat labels that differ only in case or spaces as one."""
+    seed: int = 0
+    """Decides which rows are split off and which are cut when balancing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The fine-tuning job. Names are OpenAI's where it has one."""
+
+    base_model: str = DEFAULT
+    """Name from the catalog, or a local folder."""
+    method: Method = "auto"
+    """auto (head, then full, keep the better), head (frozen encoder), full."""
+    n_epochs: int | None = None
+    """Full passes over the training examples, at most. Empty: chosen from their number."""
+    batch_size: int | None = None
+    """Examples per step. Empty: as many as fill about 2,048 tokens."""
+    learning_rate_multiplier: float | None = None
+    """1.0 is the base model's own rate. Empty: 1.0."""
+    weight_decay: float = 0.01
+    """Pull of the weights towards zero (AdamW)."""
+    dropout: float | None = None
+    """Share of activations dropped while training. Empty: the base model's own."""
+    label_smoothing: float = 0.0
+    """Share of each label's weight spread over the others."""
+    warmup_ratio: float = 0.06
+    """Share of the steps in which the learning rate rises."""
+    max_grad_norm: float = 1.0
+    """Gradients longer than this are scaled down to it."""
+    max_length: int | None = None
+    """Tokens of a text; the rest is cut and reported. Empty: the base model's own."""
+    early_stopping_patience: int = 3
+    """Looks at the dev slice without progress before training stops."""
+    validation_interval: int | None = None
+    """Steps between looks at the dev slice. Empty: half an epoch."""
+    seed: int = 0
+    """Same seed, same machine, same result."""
+    suffix: str | None = None
+    """Ends up in the model's name. Empty: the table's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployConfig:
+    """Making the model answer, and proving that it answers as trained."""
+
+    parity_examples: int = 50
+    """Held-out prompts compared between trainer and endpoint."""
+    parity_tolerance: float = 1e-4
+    """Largest difference of a log-probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Scoring the deployed model."""
+
+    concurrency: int = 64
+    """Requests under way at once."""
+    baselines: bool = True
+    """Also score the majority class and TF-IDF with logistic regression on the same rows."""
+    bootstrap: int = 1000
+    """Resamples behind each 95 % interval."""
+    worst: int = 30
+    """Rows listed among the worst predicted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderConfig:
+    """Who does the work."""
+
+    name: str = "local"
+    """local: a Tunesmith server started for the run, or the one at `base_url`."""
+    base_url: str | None = None
+    """Base URL of a running server. Empty: TUNESMITH_SERVER, or a server started for the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole run."""
+
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    deploy: DeployConfig = field(default_factory=DeployConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    provider: ProviderConfig = field(default_factory=ProviderConfig)
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """A RunConfig from a TOML file and `section.field=value` overrides.
+
+    Raises: ConfigError naming every unknown or impossible entry, each with the nearest name.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", fix="Check the path."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", fix="Correct that line.") from None
+    return override(from_dict(RunConfig, data, str(path)), overrides)
+
+
+def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Apply `section.field=value` entries; the value is TOML, or else plain text."""
+    for entry in overrides:
+        key, sign, text = entry.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (sign and dot):
+            raise ConfigError(f"--set {entry!r} is not of the form section.field=value.")
+        try:
+            value = tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        config = _merge(config, {section: {name: value}}, f"--set {entry}")
+    return config
+
+
+def from_dict(kind: type[C], data: Mapping[str, Any], origin: str) -> C:
+    """Build a config dataclass from plain data, refusing what it does not know."""
+    return _merge(kind(), data, origin)
+
+
+def to_toml(config: object, reasons: Mapping[str, str] | None = None) -> str:
+    """TOML text of a config; `reasons` ("train.n_epochs" → why) become comments above fields."""
+    assert dataclasses.is_dataclass(config)
+    out: list[str] = []
+    nested = [f for f in fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
+    for section in nested or [None]:
+        part = getattr(config, section.name) if section else config
+        if section:
+            out.append(f"\n[{section.name}]")
+        for f in fields(part):
+            value = getattr(part, f.name)
+            if why := (reasons or {}).get(f"{section.name}.{f.name}" if section else f.name):
+                out.append(f"# {why}")
+            if value is None:
+                out.append(f"# {f.name} =            # chosen by Tunesmith")
+            else:
+                plain = list(value) if isinstance(value, tuple) else value
+                out.append(tomli_w.dumps({f.name: plain}).strip())
+    return "\n".join(out).strip() + "\n"
+
+
+@cache
+def help_of(kind: type) -> dict[str, str]:
+    """The docstring under each field of a config dataclass."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(before.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            found[before.target.id] = str(after.value.value)
+    return found
+
+
+def _merge(config: C, data: Mapping[str, Any], origin: str) -> C:
+    """`config` with `data` laid over it. Gathers all that is wrong and raises once."""
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    hints = typing.get_type_hints(type(config))
+    wrong: list[str] = []
+    changes: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in hints:
+            wrong.append(f"there is no setting {name!r} ({nearest(name, hints)})")
+            continue
+        current = getattr(config, name)
+        if dataclasses.is_dataclass(current):
+            changes[name] = _merge(current, value, f"{origin}, [{name}]")
+            continue
+        try:
+            changes[name] = _fit(value, hints[name])
+        except ValueError:
+            wrong.append(f"{name} is {value!r}, but {_expected(hints[name])} is needed")
+    if wrong:
+        raise ConfigError(f"{origin}: " + "; ".join(wrong) + ".")
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`, or ValueError. Accepts the types config fields have."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _fit(value, next(a for a in args if a is not type(None)))
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ValueError
+    if origin is tuple:
+        if isinstance(value, str):
+            value = [part for part in value.split(",") if part]
+        return tuple(_fit(v, args[0]) for v in value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise ValueError
+
+
+def _expected(hint: Any) -> str:
+    return " or ".join(_words(hint))
+
+
+def _words(hint: Any) -> Iterator[str]:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    if origin in (typing.Union, types.UnionType):
+        for a in args:
+            if a is not type(None):
+                yield from _words(a)
+    elif origin is Literal:
+        yield from map(str, args)
+    elif origin is tuple:
+        yield "a list"
+    else:
+        yield names.get(hint, str(hint))

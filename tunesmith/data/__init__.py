@@ -1,0 +1,1 @@
+"""Rows in, examples out: reading, cleaning, labels, votes, duplicates, balance, split, receipt."""

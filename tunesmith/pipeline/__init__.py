@@ -1,0 +1,1 @@
+"""The verbs, and the run that strings them together."""

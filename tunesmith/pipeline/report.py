@@ -1,0 +1,304 @@
+"""report.html: one self-contained page that says how good a model is, in plain words.
+
+Knows: what a reader wants to see, in which order; the words around the numbers.
+Does not know: where the numbers come from, nor how to measure anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from tunesmith.data.findings import Finding
+from tunesmith.errors import storage_error
+from tunesmith.events import Decision
+from tunesmith.metrics.classification import OTHER, Bin, ClassScore
+from tunesmith.metrics.intervals import Interval
+from tunesmith.pipeline import charts
+from tunesmith.pipeline.charts import percent
+from tunesmith.pipeline.results import Parity
+
+MAX_TABLE = 25
+"""Labels up to which the confusion matrix is a table with numbers; above, a heat map."""
+MAX_TEXT = 240
+"""Letters of a text shown at once; the rest unfolds."""
+FEW_ROWS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """What was measured at one step of training; None: not measured then."""
+
+    step: int
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    dev_loss: float | None = None
+    dev_accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """A baseline's scores on the same rows; `gain`: our accuracy minus its own."""
+
+    title: str
+    description: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    gain_interval: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredRow:
+    """A held-out row and its answer; probabilities 0 to 1, None where unknown."""
+
+    text: str
+    gold: str
+    predicted: str | None
+    probability: float | None = None
+    gold_probability: float | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """All that the report shows. Scores are shares of 1; orders are kept as given."""
+
+    title: str
+    """Name of the run."""
+    model: str
+    base_model: str
+    date: str
+    """As it is to be read."""
+    # Scores on the held-out rows.
+    num_examples: int
+    labels: Sequence[str]
+    metrics: Mapping[str, float]
+    """accuracy, {precision,recall,f1}_{macro,weighted}; log_loss, expected_calibration_error."""
+    intervals: Mapping[str, Interval]
+    per_class: Sequence[ClassScore]
+    confusion: Sequence[Sequence[int]]
+    """Rows by label and answer; a column more than labels is "(other)"."""
+    natural: Mapping[str, float] = field(default_factory=dict)
+    """The same metrics on the natural class shares."""
+    natural_shares: Mapping[str, float] = field(default_factory=dict)
+    calibration: Sequence[Bin] = ()
+    baselines: Sequence[Rival] = ()
+    mistakes: Sequence[AnsweredRow] = ()
+    """Rows answered wrongly, the worst first: lowest probability of the right label."""
+    num_worst: int = 30
+    """Mistakes listed on their own; more are shown behind pairs of labels."""
+    num_cut: int = 0
+    """Held-out texts longer than the model reads."""
+    verdict: Sequence[str] = ()
+    """Sentences for the top. Empty: written from the numbers (see `verdict`)."""
+    # Data.
+    num_rows: int = 0
+    fates: Mapping[str, int] = field(default_factory=dict)
+    num_train: int = 0
+    num_validation: int = 0
+    train_counts: Mapping[str, int] = field(default_factory=dict)
+    validation_counts: Mapping[str, int] = field(default_factory=dict)
+    # Training, deployment, and how it all came about.
+    curve: Sequence[CurvePoint] = ()
+    """Oldest first; step 0 is the fitted head, before anything else is trained."""
+    method: str = "full"
+    """What was kept: head or full."""
+    chosen_step: int | None = None
+    stopped_early: bool = False
+    parity: Parity | None = None
+    decisions: Sequence[tuple[str, Decision]] = ()
+    """(verb, decision), in the order in which they were made."""
+    findings: Sequence[Finding] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Verb → seconds."""
+
+
+def write_report(data: ReportData, path: Path) -> None:
+    """Write the page to `path`, whole or not at all. Raises: StorageError."""
+    page = _page().render(
+        data=data,
+        sentences=list(data.verdict) or verdict(data),
+        tiles=[(title, key, words) for title, key, words in TILES if key in data.metrics],
+        columns=[*data.labels, OTHER][: len(data.confusion[0])],
+        pairs=confused_pairs(data),
+        classes=sorted(data.per_class, key=lambda c: (c.f1, c.label)),
+        alone=automation(data.calibration),
+        receipt=receipt(data.fates),
+        learning=_learning(data),
+        max_table=MAX_TABLE,
+    )
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        # Texts may hold halves of letters (lone surrogates), which no file can.
+        temporary.write_bytes(page.encode("utf-8", "replace"))
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+TILES = (
+    ("Accuracy", "accuracy", "of all texts get the right label"),
+    ("F1, macro", "f1_macro", "precision and recall in one number, all labels counting alike"),
+    ("Precision, macro", "precision_macro", "of the times a label is given, it is right"),
+    ("Recall, macro", "recall_macro", "of the texts that have a label, it is found"),
+)
+
+
+def verdict(data: ReportData) -> list[str]:
+    """How good the model is, whether tuning was worth it, and where it is weak, in sentences."""
+    accuracy, n = data.metrics["accuracy"], data.num_examples
+    share = "Every one" if accuracy == 1 else percent(accuracy)
+    words = f"{share} of {n:,} held-out texts {'is' if accuracy == 1 else 'are'} labelled correctly"
+    if span := data.intervals.get("accuracy"):
+        words += f" (95\u202f% sure: between {_span(span)})"
+    out = [words + "."]
+    if data.baselines:
+        ranked = sorted(data.baselines, key=lambda b: -b.metrics["accuracy"])
+        reached = "; ".join(f"{b.title} {percent(b.metrics['accuracy'])}" for b in ranked)
+        out.append(f"On the same rows: {reached}.")
+        out.append(_worth(data, ranked[0]))
+    if n < FEW_ROWS:
+        out.append(f"Only {n:,} rows were held out, so take these numbers as rough.")
+    weakest = min((c for c in data.per_class if c.support), key=lambda c: c.f1)
+    if len(data.labels) > 2 and weakest.f1 < 0.9:
+        out.append(f"It is least reliable on “{weakest.label}” (F1 {percent(weakest.f1)}).")
+    return out
+
+
+def _worth(data: ReportData, best: Rival) -> str:
+    gain = data.metrics["accuracy"] - best.metrics["accuracy"]
+    points = f"{100 * abs(gain):.1f} points"
+    if best.gain_interval is None:
+        return f"That is {points} {'more' if gain >= 0 else 'less'} than the best of these."
+    low, high = (f"{100 * end:.1f}" for end in sorted(map(abs, best.gain_interval)))
+    if best.gain_interval[0] > 0:
+        return f"Tuning was worth it: {points} above the best of these (95\u202f% sure: {low} to {high})."
+    if best.gain_interval[1] < 0:
+        return (
+            f"Tuning was not worth it: the best of these is {points} better "
+            f"(95\u202f% sure: {low} to {high}), and cheaper to run."
+        )
+    return "That the tuned model beats the best of these is not certain: it may be chance."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Texts of label `gold` answered as `predicted`: how many, and a few of them."""
+
+    gold: str
+    predicted: str
+    num_rows: int
+    share: float
+    examples: Sequence[AnsweredRow]
+    anchor: str
+
+
+def confused_pairs(data: ReportData, *, most: int = 60, examples: int = 5) -> list[Pair]:
+    """The most frequent mix-ups of two labels, in number of rows."""
+    columns = [*data.labels, OTHER]
+    behind: dict[tuple[str, str], list[AnsweredRow]] = {}
+    for row in data.mistakes:
+        answer = row.predicted if row.predicted in data.labels else OTHER
+        behind.setdefault((row.gold, str(answer)), []).append(row)
+    found = [
+        Pair(
+            gold=data.labels[i],
+            predicted=columns[j],
+            num_rows=n,
+            share=n / sum(row),
+            examples=behind.get((data.labels[i], columns[j]), [])[:examples],
+            anchor=f"pair-{i}-{j}",
+        )
+        for i, row in enumerate(data.confusion)
+        for j, n in enumerate(row)
+        if n and i != j
+    ]
+    return sorted(found, key=lambda p: (-p.num_rows, -p.share, p.gold, p.predicted))[:most]
+
+
+def automation(bins: Sequence[Bin]) -> list[tuple[float, float, float]]:
+    """(least probability, share of texts at or above it, share right among these), rising."""
+    total = sum(b.num_rows for b in bins)
+    out = []
+    for least in (0.5, 0.7, 0.8, 0.9):
+        above = [b for b in bins if b.low >= least - 1e-9]
+        if rows := sum(b.num_rows for b in above):
+            out.append((least, rows / total, sum(b.num_rows * b.accuracy for b in above) / rows))
+    return out
+
+
+def receipt(fates: Mapping[str, int]) -> list[tuple[str, int, str]]:
+    """(words, rows, css) of each fate: kept first, then merged and others, then dropped."""
+    order = {"kept": 0, "dropped": 2}
+
+    def rank(item: tuple[str, int]) -> tuple[int, int, str]:
+        return order.get(item[0].partition(":")[0], 1), -item[1], item[0]
+
+    css = {"kept": "kept", "dropped": "dropped"}
+    return [
+        (fate.replace(":", ": "), n, css.get(fate.partition(":")[0], "merged"))
+        for fate, n in sorted(fates.items(), key=rank)
+        if n
+    ]
+
+
+def _learning(data: ReportData) -> dict[str, charts.Markup]:
+    """The curves of loss and accuracy, where there are two steps to draw between."""
+    out: dict[str, charts.Markup] = {}
+    for name, scale in (("loss", "loss"), ("accuracy", "share")):
+        lines = []
+        for part, words in (("train", "training examples"), ("dev", "dev slice")):
+            values = [(p.step, getattr(p, f"{part}_{name}")) for p in data.curve]
+            points = [(float(x), y) for x, y in values if y is not None and math.isfinite(y)]
+            if points:
+                lines.append(charts.Line(name=words, css=part, points=points))
+        if any(len(line.points) > 1 for line in lines):
+            title = f"{name} by step, on training examples and dev slice"
+            out[name] = charts.curves(lines, marked=data.chosen_step, scale=scale, title=title)
+    return out
+
+
+def shortened(text: str, most: int = MAX_TEXT) -> str:
+    """`text`, cut at a space and ended by "…" where it is longer than `most` letters."""
+    if len(text) <= most:
+        return text
+    head = text[:most]
+    return (head.rsplit(maxsplit=1)[0] if " " in head[most // 2 :] else head).rstrip() + "…"
+
+
+def duration(seconds: float) -> str:
+    """4.2 → "4.2 s"; 94 → "1 min 34 s"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f}\u202fs"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\u202fh {minutes}\u202fmin" if hours else f"{minutes}\u202fmin {rest}\u202fs"
+
+
+def _span(interval: Interval) -> str:
+    return f"{100 * interval[0]:.1f} and {percent(interval[1])}"
+
+
+@cache
+def _page() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "shortened": shortened,
+        "duration": duration,
+        "count": "{:,}".format,
+        "span": _span,
+    }
+    environment.globals["charts"] = charts
+    return environment.get_template("report.html.jinja")

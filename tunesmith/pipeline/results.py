@@ -1,0 +1,128 @@
+"""What each verb made, named by its participle; each is also `result.json` in the verb's folder.
+
+Paths are relative to the run directory. Knows no verb and no provider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.data.findings import Finding
+from tunesmith.events import Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Training and validation files, and the fate of every row."""
+
+    task: str
+    name: str
+    """The table's stem; names the run and ends up in the model's name."""
+    train: str
+    validation: str
+    num_rows: int
+    """Rows read, a given validation table's included."""
+    num_train: int
+    num_validation: int
+    fates: dict[str, int]
+    """The receipt in short: kept, merged, dropped:<why> … → rows. Sums to `num_rows`."""
+    labels: tuple[str, ...]
+    train_counts: dict[str, int]
+    validation_counts: dict[str, int]
+    natural_shares: dict[str, float]
+    """Label → its share before balancing. Sums to 1."""
+    class_weights: str
+    """balanced or none; goes into the job."""
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """The first 200; all are in findings.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploaded:
+    """The provider's ids of the two files."""
+
+    server: str
+    """Whose ids they are: a base URL, or `embedded`."""
+    train_file: str
+    train_sha256: str
+    validation_file: str
+    validation_sha256: str
+    num_sent: int
+    """Files that had to travel; the others were there already."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A fine-tuning job that succeeded, and the model it made."""
+
+    job: str
+    model: str
+    status: str
+    base_model: str
+    method: str
+    """What the one-click recipe ended with: head or full."""
+    hyperparameters: dict[str, Any]
+    trained_tokens: int
+    steps: int
+    chosen_step: int | None
+    """The step whose weights were kept, where the trainer says so."""
+    texts_cut: int
+    """Training texts longer than the model reads."""
+    samples_file: str | None
+    """File id of the trainer's own answers to held-out prompts."""
+    decisions: tuple[Decision, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    """All that the provider found out, as sent."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How the endpoint's answers compare with the trainer's own."""
+
+    compared: int
+    label_disagreements: int
+    max_logprob_gap: float
+    tolerance: float
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """A model that answers under its name, as it was trained."""
+
+    model: str
+    base_url: str
+    """Where it answered; an embedded server has another port each time."""
+    embedded: bool
+    parity: Parity
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """The scores of the deployed model on the validation examples."""
+
+    model: str
+    num_examples: int
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    """Metric → its 95 % interval."""
+    per_class: tuple[dict[str, Any], ...]
+    """label, precision, recall, f1, support."""
+    natural: dict[str, float]
+    """The metrics re-weighted to the natural class shares."""
+    baselines: tuple[dict[str, Any], ...]
+    """name, metrics, intervals; scored on the same rows."""
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Row: true label, column: predicted, both in the order of `labels`."""
+    verdict: str
+    """One sentence: was tuning worth it?"""
+    report: str
+    num_cut: int = 0
+    """Texts longer than the model reads."""
+    seconds: float = 0.0

@@ -1,0 +1,262 @@
+"""A provider reached through the official `openai` SDK.
+
+Knows: which calls of the SDK do what the verbs need, and what its errors mean to a user.
+Does not know: the verbs, who is at the other end.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import wire
+from tunesmith.errors import (
+    NotAllowed,
+    NotFound,
+    ProviderError,
+    RequestError,
+    TunesmithError,
+    storage_error,
+)
+from tunesmith.providers.provider import Answer, Capabilities, Endpoint, Link
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, OpenAI
+
+PAGE = 100
+SILENCE = 60.0  # seconds for which `follow` waits for a server that has stopped answering
+TOP_LOGPROBS = 20
+
+
+class OpenAIWire:
+    """Implements `Provider`. The SDK is imported and the server reached at the first call."""
+
+    def __init__(self, link: Link, *, can: Capabilities) -> None:
+        self.can = can
+        self._link = link
+        self._guard = threading.Lock()
+        self._opened: OpenAI | None = None
+
+    @property
+    def place(self) -> str:
+        return self._link.place
+
+    def warm_up(self) -> None:
+        """Start the server and import the SDK in the background."""
+        threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def endpoint(self) -> Endpoint:
+        return self._link.endpoint()
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._link.close()
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File:
+        try:
+            with path.open("rb") as file, self._asking() as client:
+                # The purposes a caller may give are checked by the other side.
+                sent = client.files.create(file=file, purpose=purpose)  # type: ignore[arg-type]
+        except OSError as error:
+            raise storage_error(error, path) from None
+        return wire.File.model_validate(sent.to_dict())
+
+    def file(self, file_id: str) -> wire.File | None:
+        with suppress(NotFound), self._asking() as client:
+            return wire.File.model_validate(client.files.retrieve(file_id).to_dict())
+        return None
+
+    def download(self, file_id: str) -> bytes:
+        with self._asking() as client:
+            return client.files.content(file_id).read()
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def create_job(self, request: wire.JobCreate) -> wire.Job:
+        body = request.model_dump(exclude_none=True, exclude={"tunesmith"})
+        ours = request.tunesmith and request.tunesmith.model_dump(exclude_none=True)
+        with self._asking() as client:
+            # Not repeated by the SDK: the server may have created a job whose reply was lost, and
+            # `find_job` will find that one.
+            once = client.with_options(max_retries=0)
+            job = once.fine_tuning.jobs.create(
+                **body, extra_body={"tunesmith": ours} if ours else None
+            )
+        return _job(job)
+
+    def find_job(self, metadata: Mapping[str, str]) -> wire.Job | None:
+        with self._asking() as client:
+            # Servers that do not know the filter return all jobs, hence the second look here.
+            for job in client.fine_tuning.jobs.list(metadata=dict(metadata), limit=PAGE):
+                if dict(metadata).items() <= (job.metadata or {}).items():
+                    return _job(job)
+        return None
+
+    def job(self, job_id: str) -> wire.Job:
+        with self._asking() as client:
+            return _job(client.fine_tuning.jobs.retrieve(job_id))
+
+    def jobs(self) -> Iterator[wire.Job]:
+        with self._asking() as client:
+            yield from map(_job, client.fine_tuning.jobs.list(limit=PAGE))
+
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
+        last, pause, heard = None, 0.1, time.monotonic()
+        while True:
+            try:
+                # The status is asked first: events of a job that has ended are then complete.
+                ended = self.job(job_id).status in wire.TERMINAL
+                fresh = self._events_after(job_id, last)
+            except ProviderError:
+                if self._link.is_gone() or time.monotonic() - heard > SILENCE:
+                    raise
+                time.sleep(1.0)
+                continue
+            heard = time.monotonic()
+            yield from fresh
+            last = fresh[-1].id if fresh else last
+            if ended:
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.7)
+
+    def cancel(self, job_id: str) -> wire.Job:
+        with self._asking() as client:
+            return _job(client.fine_tuning.jobs.cancel(job_id))
+
+    def checkpoints(self, job_id: str) -> list[wire.Checkpoint]:
+        with self._asking() as client:
+            found = client.fine_tuning.jobs.checkpoints.list(job_id, limit=PAGE)
+            return [wire.Checkpoint.model_validate(c.to_dict()) for c in found][::-1]
+
+    # --- models ---------------------------------------------------------------------------------
+
+    def models(self) -> list[wire.Model]:
+        with self._asking() as client:
+            return [wire.Model.model_validate(m.to_dict()) for m in client.models.list()]
+
+    def model(self, name: str) -> wire.Model | None:
+        with suppress(NotFound), self._asking() as client:
+            return wire.Model.model_validate(client.models.retrieve(name).to_dict())
+        return None
+
+    def delete_model(self, name: str) -> None:
+        with self._asking() as client:
+            client.models.delete(name)
+
+    def classify(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, Answer]]:
+        pool = ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(texts))))
+        try:
+            asked = {pool.submit(self._ask, model, text): i for i, text in enumerate(texts)}
+            for future in as_completed(asked):
+                yield asked[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self, model: str, text: str) -> Answer:
+        started = time.perf_counter()
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": text}],
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": TOP_LOGPROBS,
+        }
+        with self._asking() as client:
+            # The plain body: building the SDK's typed objects takes longer than the request.
+            reply: Any = client.post("/chat/completions", cast_to=object, body=body)
+        return _answer(reply, time.perf_counter() - started)
+
+    def _events_after(self, job_id: str, last: str | None) -> list[wire.JobEvent]:
+        """Events newer than the event `last`, oldest first."""
+        fresh: list[wire.JobEvent] = []
+        with self._asking() as client:
+            for event in client.fine_tuning.jobs.list_events(job_id, limit=PAGE):
+                if event.id == last:
+                    break
+                fresh.append(wire.JobEvent.model_validate(event.to_dict()))
+        return fresh[::-1]
+
+    def _warm_up(self) -> None:
+        with suppress(TunesmithError):  # the first call will meet it again, and raise it
+            self._link.warm_up()
+            import openai  # noqa: F401
+
+    def _client(self) -> OpenAI:
+        with self._guard:
+            if self._opened is None:
+                from openai import OpenAI
+
+                at = self._link.endpoint()
+                self._opened = OpenAI(base_url=at.base_url, api_key=at.key, max_retries=4)
+            return self._opened
+
+    @contextmanager
+    def _asking(self) -> Iterator[OpenAI]:
+        """The client; the SDK's errors leave as ours."""
+        client = self._client()
+        from openai import APIConnectionError, APIError, APIStatusError
+
+        try:
+            yield client
+        except APIStatusError as error:
+            raise self._refused(error) from error
+        except APIConnectionError as error:
+            raise self._link.lost(str(error.__cause__ or error)) from error
+        except APIError as error:
+            raise ProviderError(f"The answer of {self.place} made no sense: {error}") from error
+
+    def _refused(self, error: APIStatusError) -> TunesmithError:
+        said, param = error.message, getattr(error, "param", None)
+        if error.status_code in (401, 403):
+            return NotAllowed(
+                f"The server at {error.request.url.host} refused the API key: {said}",
+                fix="Set TUNESMITH_API_KEY to a key made there with `tunesmith keys create NAME`.",
+            )
+        if error.status_code == 404:
+            return NotFound(said, param=param)
+        if error.status_code < 500 and error.status_code not in (408, 409, 429):
+            return RequestError(said, param=param)
+        return ProviderError(
+            f"The server at {error.request.url.host} failed ({error.status_code}): {said}",
+            fix="Start the same command again; it goes on where it stopped.",
+            status=error.status_code,
+            code=getattr(error, "code", None),
+        )
+
+
+def _job(job: Any) -> wire.Job:
+    return wire.Job.model_validate(job.to_dict())
+
+
+def _answer(reply: Any, seconds: float) -> Answer:
+    """An Answer from a chat completion's body.
+
+    Raises: ProviderError when it holds no answer.
+    """
+    try:
+        choice = reply["choices"][0]
+        label = choice["message"]["content"] or ""
+        tokens = (choice.get("logprobs") or {}).get("content") or []
+        # More than one token: a model that writes labels instead of choosing one.
+        top = {t["token"]: t["logprob"] for t in tokens[0]["top_logprobs"]} if tokens else {}
+        return Answer(
+            label=label,
+            logprob=math.fsum(t["logprob"] for t in tokens) if tokens else math.nan,
+            top=top if len(tokens) == 1 else {},
+            cut_tokens=int((reply.get("tunesmith") or {}).get("cut_tokens") or 0),
+            seconds=seconds,
+        )
+    except (KeyError, IndexError, TypeError) as missing:
+        raise ProviderError(f"The answer of the model has no {missing}.") from missing

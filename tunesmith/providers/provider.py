@@ -1,0 +1,123 @@
+"""What the verbs ask of a provider, and the values it answers with.
+
+Does not know: HTTP, the SDK, who implements it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tunesmith import wire
+from tunesmith.errors import ProviderError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a provider can do. Code asks these; it never asks who the provider is."""
+
+    train: bool = True
+    options: bool = True
+    """Honours the `tunesmith` object of a job (method, weight decay, class weights …)."""
+    samples: bool = True
+    """Keeps the trainer's own answers, which the parity gate needs."""
+    reason: str = ""
+    """Why something is not offered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A classifier's answer to one text."""
+
+    label: str
+    logprob: float
+    """Natural log of the label's probability; nan where the provider gives none."""
+    top: Mapping[str, float] = field(default_factory=dict)
+    """The best labels (20 at most) and their log-probabilities."""
+    cut_tokens: int = 0
+    """Tokens of the text that the model did not read."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a server listens, and the key it accepts."""
+
+    base_url: str
+    key: str
+
+
+class Link(Protocol):
+    """How a server is reached: it is running already, or started for the run."""
+
+    place: str
+    """A base URL, or `embedded`."""
+
+    def warm_up(self) -> None:
+        """Begin what takes time; returns at once."""
+
+    def endpoint(self) -> Endpoint:
+        """Where the server listens, once it does. Raises: ProviderError, NotAllowed."""
+
+    def lost(self, reason: str) -> ProviderError:
+        """What to say when the server does not answer."""
+
+    def is_gone(self) -> bool:
+        """Whether waiting for it to come back is of no use."""
+
+    def close(self) -> None:
+        """Stop what was started."""
+
+
+class Provider(Protocol):
+    """Who stores, trains and serves. Everything raises ProviderError when it breaks off,
+    NotAllowed when the key is refused, and RequestError when the request is at fault."""
+
+    can: Capabilities
+
+    @property
+    def place(self) -> str:
+        """Whose ids these are: a base URL, or `embedded`."""
+
+    def warm_up(self) -> None:
+        """Begin what takes time before the first call; returns at once."""
+
+    def endpoint(self) -> Endpoint:
+        """Where it listens, and the key in use."""
+
+    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File: ...
+
+    def file(self, file_id: str) -> wire.File | None: ...
+
+    def download(self, file_id: str) -> bytes: ...
+
+    def create_job(self, request: wire.JobCreate) -> wire.Job: ...
+
+    def find_job(self, metadata: Mapping[str, str]) -> wire.Job | None:
+        """The newest job that carries all of `metadata`."""
+
+    def job(self, job_id: str) -> wire.Job: ...
+
+    def jobs(self) -> Iterator[wire.Job]:
+        """All jobs, newest first."""
+
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
+        """The job's events, oldest first, as they come; ends when the job has ended."""
+
+    def cancel(self, job_id: str) -> wire.Job: ...
+
+    def checkpoints(self, job_id: str) -> list[wire.Checkpoint]:
+        """Oldest first."""
+
+    def models(self) -> list[wire.Model]: ...
+
+    def model(self, name: str) -> wire.Model | None: ...
+
+    def delete_model(self, name: str) -> None: ...
+
+    def classify(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, Answer]]:
+        """Each text's index and answer, in the order in which answers come."""

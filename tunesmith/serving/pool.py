@@ -1,0 +1,194 @@
+"""Classifiers in memory, and one thread that answers for all of them.
+
+Requests that are waiting together are answered together: the oldest one's model is taken, and its
+requests of the nearest lengths fill a batch up to the token budget. Nothing waits for company;
+while one batch is computed, the next one gathers. Models are loaded when first asked and dropped
+least recently used first.
+Does not know: who asks, nor what a label means.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import StateError
+
+if TYPE_CHECKING:
+    from tunesmith.model.classifier import Classifier
+    from tunesmith.model.tokens import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One answer: the log-probability of each label, and the tokens read and cut off."""
+
+    labels: tuple[str, ...]
+    logprobs: Sequence[float]
+    prompt_tokens: int
+    cut_tokens: int
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    model: str
+    folder: Path
+    text: str
+    answer: Future[Classification]
+    encoded: Encoded | None = None
+
+    @property
+    def length(self) -> int:
+        assert self.encoded is not None
+        return len(self.encoded.ids)
+
+
+class EnginePool:
+    """Answers for any number of tuned classifiers, `max_loaded` of them in memory at once."""
+
+    def __init__(self, *, max_loaded: int, max_batch_tokens: int, threads: int = 0) -> None:
+        self._max_loaded = max_loaded
+        self._budget = max_batch_tokens
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._loaded: OrderedDict[str, Classifier] = OrderedDict()
+        self._new: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._forget: set[str] = set()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, model: str, folder: Path, text: str) -> Future[Classification]:
+        """Ask for the classification of `text`; `folder` holds the model's files.
+
+        The future raises NotFound when they are gone, and StateError when the pool is closed.
+        """
+        request = _Waiting(model, folder, text, Future())
+        with self._wake:
+            if self._closed:
+                raise StateError("The server is stopping.", fix="Ask again when it is up.")
+            self._new.append(request)
+            self._wake.notify()
+        return request.answer
+
+    def loaded(self) -> list[str]:
+        """Names of the models in memory, least recently used first."""
+        return list(self._loaded)
+
+    def forget(self, model: str) -> None:
+        """Drop a model whose files are going away."""
+        with self._wake:
+            self._forget.add(model)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Refuse new requests, fail the waiting ones, and end the thread."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # These imports take seconds; here they do not hold up the server's start.
+        import torch
+
+        torch.set_num_threads(self._threads)
+        torch.set_grad_enabled(False)
+        import tunesmith.model.classifier  # noqa: F401
+
+        waiting: list[_Waiting] = []
+        while self._gather(waiting):
+            batch = self._next_batch(waiting)
+            if batch:
+                self._answer(batch)
+        for request in [*waiting, *self._new]:
+            request.answer.set_exception(StateError("The server is stopping."))
+
+    def _gather(self, waiting: list[_Waiting]) -> bool:
+        """Move new requests into `waiting`; sleep while there is none. False when closed."""
+        with self._wake:
+            while not (self._new or waiting or self._forget or self._closed):
+                self._wake.wait()
+            waiting += self._new
+            self._new.clear()
+            for name in self._forget:
+                self._loaded.pop(name, None)
+            self._forget.clear()
+            return not self._closed
+
+    def _next_batch(self, waiting: list[_Waiting]) -> list[_Waiting]:
+        """Take from `waiting` the oldest request and those it is best answered with.
+
+        They go to the same model, are nearest in length, and fill the token budget.
+        """
+        if not waiting:
+            return []
+        first = waiting[0]
+        mine = [r for r in waiting if r.model == first.model]
+        try:
+            self._encode([r for r in mine if r.encoded is None])
+        except Exception as error:  # noqa: BLE001  (whatever is wrong goes to those who asked)
+            for request in mine:
+                request.answer.set_exception(error)
+            waiting[:] = [r for r in waiting if r.model != first.model]
+            return []
+        mine.sort(key=lambda r: r.length)
+        low = high = mine.index(first)
+        while True:
+            longer = mine[high + 1].length if high + 1 < len(mine) else None
+            shorter = mine[low - 1].length if low > 0 else None
+            size = high - low + 2
+            if shorter is not None and size * mine[high].length <= self._budget:
+                low -= 1  # a shorter one costs a row of the present width
+            elif longer is not None and size * longer <= self._budget:
+                high += 1
+            else:
+                break
+        batch = mine[low : high + 1]
+        taken = set(map(id, batch))
+        waiting[:] = [r for r in waiting if id(r) not in taken]
+        return batch
+
+    def _encode(self, requests: list[_Waiting]) -> None:
+        if requests:
+            model = self._model(requests[0].model, requests[0].folder)
+            encoded = model.tokens([r.text for r in requests])
+            for request, tokens in zip(requests, encoded, strict=True):
+                request.encoded = tokens
+
+    def _model(self, name: str, folder: Path) -> Classifier:
+        from tunesmith.model import classifier
+
+        if name not in self._loaded:
+            while len(self._loaded) >= self._max_loaded:
+                self._loaded.popitem(last=False)
+            self._loaded[name] = classifier.load(folder)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        import torch
+
+        from tunesmith.model.tokens import collate
+
+        try:
+            model = self._model(batch[0].model, batch[0].folder)
+            encoded = [r.encoded for r in batch if r.encoded is not None]
+            with torch.inference_mode():
+                ids, mask = collate([e.ids for e in encoded], model.tokens.pad_id)
+                logprobs = torch.log_softmax(model(ids, mask), dim=1).tolist()
+        except Exception as error:  # noqa: BLE001  (whatever is wrong goes to those who asked)
+            for request in batch:
+                request.answer.set_exception(error)
+            return
+        labels = model.card.labels
+        for request, tokens, row in zip(batch, encoded, logprobs, strict=True):
+            if not request.answer.cancelled():
+                answer = Classification(labels, row, len(tokens.ids), tokens.cut)
+                request.answer.set_result(answer)

@@ -1,0 +1,107 @@
+"""What a Tunesmith process is told by its environment: places, limits, how to reach a server.
+
+Knows: the TUNESMITH_… variables, their defaults and meaning.
+Does not know: what any run asks for (that is `config`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tunesmith.errors import ConfigError, nearest
+
+PREFIX = "TUNESMITH_"
+SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per variable: `data_dir` is TUNESMITH_DATA_DIR, and so on."""
+
+    data_dir: Path = Path("~/.tunesmith")
+    """Folder of the database, the blobs and the jobs."""
+    database_url: str = ""
+    """SQLAlchemy URL. Empty: an SQLite file in the data folder."""
+    blob_url: str = ""
+    """fsspec URL for files' contents. Empty: a folder in the data folder."""
+    runner: str = "local"
+    """Where training processes run: local."""
+    server: str = ""
+    """Base URL of a running server to use instead of an embedded one, such as http://host:8000/v1."""
+    api_key: str = ""
+    """API key for that server."""
+    organization: str = "local"
+    """Organization slug inside the names of tuned models."""
+    max_loaded_models: int = 4
+    """Models held in memory at once; the least recently used one makes room."""
+    max_batch_tokens: int = 2048
+    """Tokens of one forward pass when serving an encoder."""
+    max_file_bytes: int = 512 * 1024 * 1024
+    """Largest file that can be uploaded."""
+    lease_seconds: float = 30.0
+    """A job whose worker has been silent this long is taken over by another."""
+    threads: int = 0
+    """CPU threads for torch. 0: all cores."""
+    result_encoding: str = "base64"
+    """Body of a job's result file: base64 (as OpenAI sends it) or plain."""
+    allow_folders: bool = False
+    """A job may name a folder on the server's disk as its base model: 1 or 0."""
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'tunesmith.db'}"
+
+    @property
+    def blobs(self) -> str:
+        """The blob URL in force."""
+        return self.blob_url or str(self.data_dir / "blobs")
+
+    @property
+    def jobs_dir(self) -> Path:
+        """Where training processes work, one folder a job."""
+        return self.data_dir / "jobs"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where tuned models are kept, one folder a model."""
+        return self.data_dir / "models"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Raises: ConfigError for a TUNESMITH_ variable that is not one, or a number that is none.
+    """
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    given: dict[str, object] = {}
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or not text:
+            continue
+        if name not in known:
+            raise ConfigError(f"There is no setting {name}.", fix=nearest(name, known))
+        try:
+            given[known[name].name] = _parsed(text, known[name].default)
+        except ValueError as error:
+            raise ConfigError(f"{name} is {text!r}.", fix=str(error)) from None
+    settings = Settings(**given)  # type: ignore[arg-type]
+    object.__setattr__(settings, "data_dir", settings.data_dir.expanduser().absolute())
+    return settings
+
+
+def _parsed(text: str, default: object) -> object:
+    """`text` as the type of `default`. Raises: ValueError that says what to give."""
+    if isinstance(default, bool):  # before int, which bool is a kind of
+        if text.lower() not in SWITCH:
+            raise ValueError("Give 1 or 0.")
+        return SWITCH[text.lower()]
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            raise ValueError("Give a number.") from None
+    return Path(text) if isinstance(default, Path) else text

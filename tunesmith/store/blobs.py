@@ -1,0 +1,92 @@
+"""Contents of files, by name, in a folder or any other place that fsspec knows.
+
+Does not know: what the contents are, or who may read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import fsspec
+
+from tunesmith.errors import ConfigError, NotFound, storage_error
+
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    """What was stored: its size in bytes and the SHA-256 of it."""
+
+    bytes: int
+    sha256: str
+
+
+class Blobs:
+    """Blobs below the fsspec URL `url`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._files: Any
+            self._files, root = fsspec.core.url_to_fs(url)
+            self._root = str(root)
+            self._files.makedirs(self._root, exist_ok=True)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"TUNESMITH_BLOB_URL is {url!r}: {error}.",
+                fix="Give a folder, or an fsspec URL such as s3://bucket/path.",
+            ) from None
+        except OSError as error:
+            raise storage_error(error, Path(url)) from error
+
+    def put(self, name: str, content: BinaryIO | IO[bytes]) -> Blob:
+        """Copy `content` to its end, piece by piece; under `name` there is all of it or nothing.
+
+        Raises: StorageError when it cannot be written.
+        """
+        temporary = f"{self._root}/.{name}.{secrets.token_hex(4)}"
+        sha256, size = hashlib.sha256(), 0
+        try:
+            try:
+                with self._files.open(temporary, "wb") as file:
+                    while piece := content.read(CHUNK):
+                        sha256.update(piece)
+                        size += len(piece)
+                        file.write(piece)
+                self._files.mv(temporary, self._path(name))
+            except OSError:
+                if self._files.exists(temporary):
+                    self._files.rm(temporary)
+                raise
+        except OSError as error:
+            raise storage_error(error, Path(self._path(name))) from error
+        return Blob(bytes=size, sha256=sha256.hexdigest())
+
+    def open(self, name: str) -> IO[bytes]:
+        """The content, to be read and closed.
+
+        Raises: NotFound; StorageError when it cannot be read.
+        """
+        try:
+            file: IO[bytes] = self._files.open(self._path(name), "rb")
+            return file
+        except FileNotFoundError:
+            raise NotFound(f"The content of {name} is gone.", fix="Upload it again.") from None
+        except OSError as error:
+            raise storage_error(error, Path(self._path(name))) from error
+
+    def delete(self, name: str) -> None:
+        """Remove it, if it is there."""
+        try:
+            self._files.rm(self._path(name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_error(error, Path(self._path(name))) from error
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"

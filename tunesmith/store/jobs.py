@@ -1,0 +1,183 @@
+"""Jobs, their events and checkpoints; who works on which job.
+
+Every change of a job goes through `write`: one transaction that checks the lease and the state.
+Does not know: what a worker does with a job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from tunesmith.errors import NotFound, StateError
+from tunesmith.store import lifecycle
+from tunesmith.store.database import Database
+from tunesmith.store.paging import Cursor, Page, add, find, page
+from tunesmith.store.rows import CheckpointRow, EventRow, FileRow, JobRow, ModelRow, now
+from tunesmith.store.tables import CHECKPOINTS, EVENTS, FILES, JOBS, MODELS
+from tunesmith.wire import TERMINAL
+
+REPEAT_SECONDS = 120
+"""How long a repeated request is taken for the same one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What `Jobs.write` does, all of it or nothing."""
+
+    to: str | None = None
+    """The new state. None: the state stays."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the job's row."""
+    events: Sequence[EventRow] = ()
+    """New events, oldest first; their `job_id` is filled in."""
+    files: Sequence[FileRow] = ()
+    models: Sequence[ModelRow] = ()
+    checkpoints: Sequence[CheckpointRow] = ()
+
+
+class Jobs:
+    """The tables of jobs, events and checkpoints."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- asked by clients ------------------------------------------------------------------------
+
+    def create(self, row: JobRow, events: Sequence[EventRow], *, repeated: bool) -> JobRow:
+        """Add the job. When the client repeats a request of which a job was made in the last
+        two minutes, that job instead."""
+        with self._database.write() as connection:
+            same = JOBS.c.request_hash == row.request_hash
+            recent = JOBS.c.created_at >= row.created_at - REPEAT_SECONDS
+            if repeated and (first := find(connection, JOBS, JobRow, same, recent)):
+                return first
+            add(connection, JOBS, [row])
+            add(connection, EVENTS, [replace(event, job_id=row.id) for event in events])
+        return row
+
+    def get(self, job_id: str) -> JobRow | None:
+        """The job, if there is one."""
+        with self._database.read() as connection:
+            return find(connection, JOBS, JobRow, JOBS.c.id == job_id)
+
+    def page(
+        self, cursor: Cursor, *, keep: Callable[[JobRow], bool] = lambda row: True
+    ) -> Page[JobRow]:
+        """One page of the jobs for which `keep` holds."""
+        with self._database.read() as connection:
+            return page(connection, JOBS, JobRow, cursor, keep=keep)
+
+    def events(self, job_id: str, cursor: Cursor) -> Page[EventRow]:
+        """One page of a job's events."""
+        with self._database.read() as connection:
+            return page(connection, EVENTS, EventRow, cursor, EVENTS.c.job_id == job_id)
+
+    def checkpoints(self, job_id: str, cursor: Cursor) -> Page[CheckpointRow]:
+        """One page of a job's checkpoints."""
+        with self._database.read() as connection:
+            mine = CHECKPOINTS.c.job_id == job_id
+            return page(connection, CHECKPOINTS, CheckpointRow, cursor, mine)
+
+    # --- done by workers -------------------------------------------------------------------------
+
+    def lease(
+        self,
+        worker: str,
+        states: Sequence[str],
+        *,
+        silent_before: float,
+        is_gone: Callable[[str], bool],
+    ) -> JobRow | None:
+        """Take the oldest job in `states` that nobody works on.
+
+        A worker gives up its job by being silent since `silent_before` (unix seconds), or when
+        `is_gone` says so of its name.
+        """
+        with self._database.read() as connection:
+            query = select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.seq)
+            rows = [JobRow(**row) for row in connection.execute(query).mappings()]
+        for row in rows:
+            free = row.worker is None or row.heartbeat_at < silent_before or is_gone(row.worker)
+            if free and self._take(row, worker):
+                return self.get(row.id)
+        return None
+
+    def _take(self, seen: JobRow, worker: str) -> bool:
+        """Put `worker` in the row, if it is still as seen."""
+        before = JOBS.c.worker.is_(None) if seen.worker is None else JOBS.c.worker == seen.worker
+        same = (JOBS.c.id == seen.id, JOBS.c.status == seen.status, before)
+        beat = JOBS.c.heartbeat_at == seen.heartbeat_at
+        taken = update(JOBS).where(*same, beat).values(worker=worker, heartbeat_at=time.time())
+        with self._database.write() as connection:
+            return bool(connection.execute(taken).rowcount)
+
+    def beat(self, worker: str) -> None:
+        """Say that `worker` is alive, for every job it has."""
+        with self._database.write() as connection:
+            mine = update(JOBS).where(JOBS.c.worker == worker)
+            connection.execute(mine.values(heartbeat_at=time.time()))
+
+    def is_held(self, job_id: str, worker: str) -> bool:
+        """Whether `worker` still has the job, and there is still work to do."""
+        with self._database.read() as connection:
+            query = select(JOBS.c.worker, JOBS.c.status).where(JOBS.c.id == job_id)
+            holder, status = connection.execute(query).one()
+        return holder == worker and status not in TERMINAL
+
+    def release(self, job_id: str, worker: str) -> None:
+        """Give the job back, if `worker` has it."""
+        with self._database.write() as connection:
+            mine = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.worker == worker)
+            connection.execute(mine.values(worker=None))
+
+    def finished(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of `job_ids` that have come to an end or do not exist."""
+        with self._database.read() as connection:
+            query = select(JOBS.c.id).where(JOBS.c.id.in_(job_ids), JOBS.c.status.not_in(TERMINAL))
+            alive = set(connection.execute(query).scalars())
+        return [job_id for job_id in job_ids if job_id not in alive]
+
+    def write(self, job_id: str, change: Change, *, worker: str | None = None) -> JobRow:
+        """Change the job; the row as it is afterwards.
+
+        Raises: NotFound; StateError when the job cannot go to that state, or (given `worker`)
+        when it has ended or is another worker's by now.
+        """
+        with self._database.write() as connection:
+            row = self._locked(connection, job_id)
+            if worker is not None and (row.worker != worker or row.status in TERMINAL):
+                raise StateError(f"Fine-tuning job {job_id} is no longer this worker's.")
+            if change.to is not None:
+                lifecycle.check(job_id, row.status, change.to)
+            values = {**change.values, "status": change.to or row.status}
+            if change.to in TERMINAL:
+                values |= {"worker": None, "estimated_finish": None, "progress": {}}
+            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(values))
+            add(connection, EVENTS, [replace(event, job_id=job_id) for event in change.events])
+            add(connection, FILES, change.files)
+            add(connection, MODELS, change.models)
+            add(connection, CHECKPOINTS, change.checkpoints)
+        return replace(row, **values)
+
+    def cancel(self, job_id: str) -> JobRow:
+        """Cancel the job; once cancelled, doing it again changes nothing.
+
+        Raises: NotFound; StateError when it has ended otherwise.
+        """
+        if (row := self.get(job_id)) is not None and row.status == "cancelled":
+            return row
+        event = EventRow(message="Fine-tuning job cancelled")
+        return self.write(job_id, Change(to="cancelled", events=[event]))
+
+    def _locked(self, connection: Connection, job_id: str) -> JobRow:
+        """The row, for this transaction alone (SQLite locks the whole database anyway)."""
+        query = select(JOBS).where(JOBS.c.id == job_id).with_for_update()
+        row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NotFound(f"There is no fine-tuning job {job_id!r}.")
+        return JobRow(**row)

@@ -1,0 +1,71 @@
+"""API keys: made, shown once, found by their hash, revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from sqlalchemy import select, update
+
+from tunesmith.errors import NotFound, nearest
+from tunesmith.store.database import Database
+from tunesmith.store.paging import add, find
+from tunesmith.store.rows import KeyRow, now
+from tunesmith.store.tables import KEYS
+
+
+def new_key() -> str:
+    """A fresh key, as a client sends it."""
+    return "sk-" + secrets.token_urlsafe(32)
+
+
+def masked(key: str) -> str:
+    """As much of a key as may be shown."""
+    return f"{key[:6]}…{key[-4:]}" if len(key) > 16 else "…"
+
+
+def digest(key: str) -> str:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Keys:
+    """The table of API keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str, *, role: str = "user") -> tuple[str, KeyRow]:
+        """A new key, which nobody can be shown again, and its row."""
+        key = new_key()
+        row = KeyRow(name=name, role=role, prefix=masked(key), sha256=digest(key))
+        with self._database.write() as connection:
+            add(connection, KEYS, [row])
+        return key, row
+
+    def find(self, key: str) -> KeyRow | None:
+        """The row of a key that is not revoked."""
+        with self._database.read() as connection:
+            where = KEYS.c.sha256 == digest(key), KEYS.c.revoked_at.is_(None)
+            return find(connection, KEYS, KeyRow, *where)
+
+    def all(self) -> list[KeyRow]:
+        """Every key, revoked ones included, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(KEYS).order_by(KEYS.c.seq)).mappings()
+            return [KeyRow(**row) for row in rows]
+
+    def revoke(self, name: str) -> KeyRow:
+        """Revoke the key of that name or id.
+
+        Raises: NotFound with the nearest name.
+        """
+        with self._database.write() as connection:
+            named = (KEYS.c.id == name) | (KEYS.c.name == name)
+            row = find(connection, KEYS, KeyRow, named, KEYS.c.revoked_at.is_(None))
+            if row is None:
+                query = select(KEYS.c.name).where(KEYS.c.revoked_at.is_(None))
+                known = connection.execute(query).scalars()
+                raise NotFound(f"There is no key named {name!r}.", fix=nearest(name, known))
+            connection.execute(update(KEYS).where(KEYS.c.id == row.id).values(revoked_at=now()))
+        return row

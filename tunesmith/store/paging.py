@@ -1,0 +1,84 @@
+"""Rows in and out of tables, and lists page by page behind a cursor.
+
+The cursor is the id of the last row seen, not an offset, so rows that arrive meanwhile neither
+shift a page nor show twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, insert, select
+
+from tunesmith.errors import RequestError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[R]):
+    """One page of rows; `has_more`: another one follows."""
+
+    data: list[R]
+    has_more: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """At most `limit` rows behind the row with id `after`."""
+
+    limit: int
+    after: str | None = None
+    newest_first: bool = True
+
+
+def add(connection: Connection, table: Table, rows: Sequence[Any]) -> None:
+    """Insert row objects, in this order."""
+    if rows:
+        values = [{k: v for k, v in vars(row).items() if k != "seq"} for row in rows]
+        connection.execute(insert(table), values)
+
+
+def find(
+    connection: Connection, table: Table, kind: type[R], *where: ColumnElement[bool]
+) -> R | None:
+    """The newest row for which all of `where` holds."""
+    query = select(table).where(*where).order_by(table.c.seq.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else kind(**row)
+
+
+def page(
+    connection: Connection,
+    table: Table,
+    kind: type[R],
+    cursor: Cursor,
+    *where: ColumnElement[bool],
+    keep: Callable[[R], bool] = lambda row: True,
+) -> Page[R]:
+    """The rows for which `where` and `keep` hold, one page of them.
+
+    Raises: RequestError when `cursor.after` is not the id of such a row.
+    """
+    order = table.c.seq.desc() if cursor.newest_first else table.c.seq.asc()
+    query = select(table).where(*where).order_by(order)
+    if cursor.after is not None:
+        anchor = select(table.c.seq).where(table.c.id == cursor.after, *where)
+        seq = connection.execute(anchor).scalar()
+        if seq is None:
+            raise RequestError(
+                f"There is no {cursor.after!r} in this list.",
+                fix="Give the id of the last element of the page before.",
+                param="after",
+            )
+        query = query.where(table.c.seq < seq if cursor.newest_first else table.c.seq > seq)
+    data: list[R] = []
+    for row in connection.execution_options(yield_per=cursor.limit + 1).execute(query).mappings():
+        if not keep(found := kind(**row)):
+            continue
+        if len(data) == cursor.limit:
+            return Page(data=data, has_more=True)
+        data.append(found)
+    return Page(data=data, has_more=False)

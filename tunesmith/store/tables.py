@@ -1,0 +1,81 @@
+"""The tables, made from the row classes.
+
+A change here needs a migration; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.schema import SchemaItem
+
+from tunesmith.store import rows
+
+METADATA = MetaData()
+JSON_TYPE = JSON(none_as_null=True)
+TYPES: dict[Any, Any] = {str: Text(), int: BigInteger(), float: Double()}
+
+
+def _table(name: str, row: type, *constraints: SchemaItem) -> Table:
+    """A table with a column for every field of `row`; `X | None` may be null."""
+    hints = typing.get_type_hints(row)
+    columns = [_column(field.name, hints[field.name]) for field in fields(row)]
+    return Table(
+        name,
+        METADATA,
+        *columns,
+        Index(f"{name}_by_id", "id", unique=True),
+        *constraints,
+        sqlite_autoincrement=True,
+    )
+
+
+def _column(name: str, hint: Any) -> Column[Any]:
+    if name == "seq":
+        # SQLite counts up only a column that is called INTEGER.
+        return Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    nullable = isinstance(hint, types.UnionType)
+    kind = typing.get_args(hint)[0] if nullable else hint
+    return Column(name, TYPES.get(kind, JSON_TYPE), nullable=nullable)
+
+
+KEYS = _table("api_keys", rows.KeyRow, Index("api_keys_by_hash", "sha256", unique=True))
+FILES = _table("files", rows.FileRow)
+JOBS = _table(
+    "jobs",
+    rows.JobRow,
+    Index("jobs_by_status", "status", "seq"),
+    Index("jobs_by_request", "request_hash"),
+)
+EVENTS = _table(
+    "events",
+    rows.EventRow,
+    ForeignKeyConstraint(["job_id"], [JOBS.c.id], name="events_of_job"),
+    Index("events_by_job", "job_id", "seq"),
+)
+CHECKPOINTS = _table(
+    "checkpoints",
+    rows.CheckpointRow,
+    ForeignKeyConstraint(["job_id"], [JOBS.c.id], name="checkpoints_of_job"),
+    Index("checkpoints_by_job", "job_id", "seq"),
+)
+MODELS = _table(
+    "models",
+    rows.ModelRow,
+    ForeignKeyConstraint(["job_id"], [JOBS.c.id], name="models_of_job"),
+)

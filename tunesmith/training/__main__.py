@@ -1,0 +1,96 @@
+"""The training process: `python -m tunesmith.training JOB_DIR [--stop-with-parent]`.
+
+Exit status 0 with result.json; 2 with error.json when what was asked is impossible. Anything else
+is a crash, after which the same command goes on where it stopped.
+Does not know: who started it. With --stop-with-parent it ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+from tunesmith.errors import DataError, RequestError, storage_error
+from tunesmith.events import Event, EventWriter, read_events
+from tunesmith.training.job import Job, write_json, write_metrics_csv
+
+
+def main() -> int:
+    """Run the job in JOB_DIR to its end."""
+    parser = argparse.ArgumentParser(prog="python -m tunesmith.training", description=__doc__)
+    parser.add_argument("job_dir", type=Path)
+    parser.add_argument("--stop-with-parent", action="store_true")
+    asked = parser.parse_args()
+    if asked.stop_with_parent:
+        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    with (asked.job_dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # an earlier process on this folder may still be dying
+        if (asked.job_dir / "result.json").exists():
+            return 0
+        try:
+            run(asked.job_dir)
+        except (RequestError, OSError) as error:
+            if isinstance(error, OSError):
+                error = storage_error(error, asked.job_dir)
+            param = "training_file" if isinstance(error, DataError) else error.param
+            code = "invalid_training_file" if isinstance(error, DataError) else "invalid_request"
+            answer = {"code": code, "message": str(error), "param": param}
+            write_json(asked.job_dir / "error.json", answer)
+            return 2
+    return 0
+
+
+def run(folder: Path) -> None:
+    """Train, writing events as they come, then metrics.csv, then result.json as the last thing."""
+    job = Job.read(folder)
+    import torch
+
+    torch.set_num_threads(job.threads or len(os.sched_getaffinity(0)))
+    from tunesmith.training.classify import fit
+
+    write = _EachOnce(job.events)
+    progress = fit(job)
+    while True:
+        try:
+            write(next(progress))
+        except StopIteration as end:
+            result = end.value
+            break
+    metrics = [e.data for e, _ in read_events(job.events) if e.kind == "metric"]
+    write_metrics_csv(folder / "metrics.csv", [m for m in metrics if m["step"] > 0])
+    write_json(folder / "result.json", result)
+    write(Event(kind="done", message="Training is done", data={"steps": result["facts"]["steps"]}))
+    shutil.rmtree(job.state, ignore_errors=True)
+
+
+class _EachOnce:
+    """Writes events, leaving out what a process before this one has written already.
+
+    A resumed run repeats the steps since the last saved state, with the same numbers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._seen = {self._key(event) for event, _ in read_events(path)}
+        self._writer = EventWriter(path)
+
+    def __call__(self, event: Event) -> None:
+        if self._key(event) not in self._seen:
+            self._writer(event)
+
+    @staticmethod
+    def _key(event: Event) -> tuple[str, object]:
+        return event.kind, event.data["step"] if event.kind == "metric" else event.message
+
+
+def _stop_at_end_of_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

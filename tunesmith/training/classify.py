@@ -1,0 +1,245 @@
+"""Fine-tuning an encoder into a classifier: the one-click recipe.
+
+Frozen features, then the best head on them (convex, seconds), then everything from there with early
+stopping on a dev slice; whichever serves the dev slice better is kept. Starting from a fitted head
+matters more than any setting of the loop: a fresh head spends the first epochs catching up, and
+distorts the encoder meanwhile (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
+Underperform Out-of-Distribution").
+Does not know: processes, servers, who reads the events.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tunesmith.errors import storage_error
+from tunesmith.events import Decision, Event
+from tunesmith.model import classifier
+from tunesmith.model.classifier import Classifier
+from tunesmith.training.examples import (
+    Rows,
+    class_weights,
+    dev_slice,
+    encode,
+    read_held_out,
+    read_training,
+    score,
+    tell_cuts,
+)
+from tunesmith.training.head import Head, choose_head, fit_head
+from tunesmith.training.job import Job, replace_folder, write_lines
+from tunesmith.training.loop import KEPT_CHECKPOINTS, Looks, Plan, metrics_of, tune
+from tunesmith.training.state import Position
+
+VALID_SAMPLE = 200
+"""Validation rows scored while training. All of them are scored at the end."""
+
+
+def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
+    """Train as job.json asks, going on from `job.state`; returns what result.json holds.
+
+    Raises: DataError for examples that no classifier can be trained on; ConfigError for settings
+    that are impossible or make the loss diverge; StorageError.
+    """
+    options, head_only = job.options, job.options.method == "head"
+    decisions: list[Decision] = []
+
+    def decide(what: str, value: str, reason: str) -> Event:
+        decisions.append(Decision(what=what, value=value, reason=reason))
+        return decisions[-1].event()
+
+    # 1. Examples, labels, model.
+    texts, answers, labels = read_training(job.training_file)
+    torch.manual_seed(job.seed)
+    model = _untuned(job, labels)
+    limit = model.card.max_length
+    rows = encode(model, texts, answers)
+    yield from tell_cuts("training", rows, limit)
+    held_out = read_held_out(job.validation_file, model) if job.validation_file else None
+    if held_out:
+        yield from tell_cuts("validation", held_out, limit)
+    weights = class_weights(rows.targets, len(labels), balanced=options.class_weights == "balanced")
+
+    # 2. A dev slice, to choose by: validation examples choose nothing.
+    dev, fitting = dev_slice(rows.targets, seed=job.seed)
+    yield decide(
+        "dev slice",
+        f"{len(dev):,} of the {len(rows):,} training examples",
+        "chooses when to stop and what to keep, so that the validation examples choose nothing",
+    )
+
+    # 3. Features of the untouched encoder, and the best head on them.
+    features = yield from _features(job, model, rows)
+    head, head_loss = choose_head(features, rows.targets, weights, dev=torch.tensor(dev))
+    yield decide("head", f"L2 strength 1/{head.strength:g}", f"lowest dev loss, {head_loss:.3f}")
+    plan = Plan.of(job, rows.lengths, fitting)
+    at_head = _head_metrics(head, features, rows.targets, weights, dev=dev)
+    at_head |= {"step": int(head_only), "total_steps": 1 if head_only else plan.total}
+    message = f"Head fitted: training loss={at_head['train_loss']:.2f}"
+    yield Event(kind="metric", message=message, data=at_head)
+
+    # 4. Everything, from that head on.
+    position = Position()
+    if not head_only:
+        yield decide("n_epochs", f"at most {plan.epochs}", plan.epochs_reason)
+        yield decide("batch_size", f"about {plan.batch_size} examples", plan.batch_reason)
+        model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
+        looks = Looks(
+            rows=rows,
+            dev=dev,
+            fitting=fitting,
+            valid=_sample(held_out, VALID_SAMPLE) if held_out else None,
+            patience=options.early_stopping_patience,
+            floor=head_loss if options.method == "auto" else float("inf"),
+        )
+        position = yield from tune(job, model, rows, plan, weights, looks)
+
+    # 5. Keep the better one. The head alone is fitted again, to all examples.
+    full = position.best_step > 0
+    if full:
+        model = classifier.load(job.state / "best")
+        reason = f"dev loss {position.best_loss:.3f}, against {head_loss:.3f} of the head alone"
+        yield decide("model kept", f"full fine-tuning at step {position.best_step}", reason)
+    else:
+        head = fit_head(features, rows.targets, weights, strength=head.strength, start=head)
+        model = _untuned(job, labels)
+        model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
+        reason = "as asked" if head_only else "no step of the full fine-tuning had a lower dev loss"
+        yield decide("model kept", "head on the untouched encoder", reason)
+
+    # 6. Score the whole validation file, note answers for the parity gate, save.
+    final: dict[str, float] = {}
+    if held_out and not head_only:
+        seen = score(model.over(model, held_out.encoded), held_out.targets, weights)
+        final = {"full_valid_loss": seen.loss, "full_valid_mean_token_accuracy": seen.accuracy}
+        message = f"Full validation loss={seen.loss:.2f}, accuracy={seen.accuracy:.3f}"
+        yield Event(kind="note", message=message, data=final)
+    _write_samples(job, model, _sample(held_out or rows.take(dev), options.parity_examples))
+    _save(job, model)
+    chosen = position.best_step if full else int(at_head["step"])
+    position.metrics_at.setdefault(str(chosen), metrics_of(at_head))
+    return {
+        "trained_tokens": position.trained_tokens + (0 if full else sum(rows.lengths)),
+        "hyperparameters": {
+            "n_epochs": 1 if head_only else plan.epochs,
+            "batch_size": plan.batch_size,
+            "learning_rate_multiplier": plan.multiplier,
+        },
+        "checkpoints": _checkpoints(job, position, chosen, final),
+        "facts": {
+            "labels": labels,
+            "method": "full" if full else "head",
+            "decisions": [vars(decision) for decision in decisions],
+            "texts_cut": sum(e.cut > 0 for e in rows.encoded),
+            "max_length": limit,
+            "num_examples": len(rows),
+            "steps": position.step,
+            "chosen_step": chosen,
+        },
+    }
+
+
+def _untuned(job: Job, labels: Sequence[str]) -> Classifier:
+    return classifier.from_base(
+        job.base,
+        labels,
+        start_from=job.start_from,
+        max_length=job.options.max_length,
+        dropout=job.options.dropout,
+    )
+
+
+def _features(job: Job, model: Classifier, rows: Rows) -> Generator[Event, None, Tensor]:
+    """Features of all rows, shape (rows, width): computed once, kept in the job's state."""
+    kept = job.state / "features.safetensors"
+    if kept.exists():
+        features: Tensor = load_file(kept)["features"]
+        return features
+    tokens = sum(rows.lengths)
+    yield Event(kind="note", message=f"Reading {len(rows):,} texts, {tokens:,} tokens, once")
+    started = time.monotonic()
+    features = model.over(model.features, rows.encoded)
+    seconds = time.monotonic() - started
+    yield Event(
+        kind="note",
+        message=f"Read in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s",
+        data={"tokens_per_second": tokens / seconds},
+    )
+    temporary = kept.with_suffix(".tmp")
+    try:
+        job.state.mkdir(parents=True, exist_ok=True)
+        save_file({"features": features}, temporary)
+        temporary.replace(kept)
+    except OSError as error:
+        raise storage_error(error, kept) from error
+    return features
+
+
+def _head_metrics(
+    head: Head, features: Tensor, targets: Tensor, weights: Tensor, *, dev: Sequence[int]
+) -> dict[str, Any]:
+    train = score(head(features), targets, weights)
+    seen = score(head(features[dev]), targets[dev], weights)
+    return {
+        "train_loss": train.loss,
+        "train_mean_token_accuracy": train.accuracy,
+        "dev_loss": seen.loss,
+        "dev_accuracy": seen.accuracy,
+    }
+
+
+def _sample(rows: Rows, most: int) -> Rows:
+    """Up to `most` rows spread evenly from the shortest to the longest, both included."""
+    by_length = sorted(range(len(rows)), key=lambda i: (len(rows.encoded[i].ids), i))
+    if len(rows) <= most:
+        return rows.take(by_length)
+    last = len(rows) - 1
+    return rows.take([by_length[round(k * last / max(1, most - 1))] for k in range(most)])
+
+
+def _write_samples(job: Job, model: Classifier, rows: Rows) -> None:
+    best = torch.log_softmax(model.over(model, rows.encoded), dim=1).max(dim=1)
+    answers = zip(rows.texts, best.indices.tolist(), best.values.tolist(), strict=True)
+    labels = model.card.labels
+    lines = ({"text": text, "label": labels[i], "logprob": value} for text, i, value in answers)
+    write_lines(job.folder / "samples.jsonl", lines)
+
+
+def _save(job: Job, model: Classifier) -> None:
+    new = Path(f"{job.model}.new")
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        model.save(new)
+        replace_folder(new, job.model)
+    except OSError as error:
+        raise storage_error(error, new) from error
+
+
+def _checkpoints(
+    job: Job, position: Position, chosen: int, final: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Epoch ends before the chosen step, as folders in `checkpoints/`, then the model itself."""
+    earlier = [
+        step
+        for step in sorted(map(int, position.metrics_at))
+        if step < chosen
+        and ((job.state / f"epoch-{step}").exists() or (job.checkpoints / f"step-{step}").exists())
+    ]
+    out = []
+    for step in earlier[1 - KEPT_CHECKPOINTS :]:
+        folder = job.checkpoints / f"step-{step}"
+        if not folder.exists():  # else a process before this one came as far as here
+            job.checkpoints.mkdir(exist_ok=True)
+            (job.state / f"epoch-{step}").rename(folder)
+        metrics = position.metrics_at[str(step)]
+        out.append({"step": step, "folder": f"checkpoints/{folder.name}", "metrics": metrics})
+    metrics = position.metrics_at[str(chosen)] | final
+    return [*out, {"step": chosen, "folder": "model", "metrics": metrics}]

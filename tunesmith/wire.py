@@ -1,0 +1,255 @@
+"""OpenAI's request and response shapes; what is ours rides under the one key `tunesmith`.
+
+Source: OpenAI's published API description and recorded traffic.
+Knows: field names, types, ranges, id styles.
+Does not know: HTTP, storage, what any of it means.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BASE62 = string.ascii_letters + string.digits
+
+JobStatus = Literal[
+    "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
+]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+Purpose = Literal[
+    "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results",
+    "vision", "user_data", "evals",
+]  # fmt: skip
+UPLOAD_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id: `ftjob-…`, `file-…`, `ftevent-…` and `chatcmpl-…` with a hyphen, the newer
+    kinds (`ftckpt_…`, `req_…`) with an underscore; the prefix is given with its sign."""
+    return prefix + "".join(secrets.choice(BASE62) for _ in range(24))
+
+
+class Shape(BaseModel):
+    """Common to all: unknown response keys are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Request(BaseModel):
+    """Common to requests where an unknown argument is an error."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+# --- files and models ---------------------------------------------------------------------------
+
+
+class File(Shape):
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    expires_at: int | None = None
+    filename: str
+    purpose: str
+    status: Literal["uploaded", "processed", "error"] = "processed"
+    status_details: str | None = None
+
+
+class Model(Shape):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    shutdown_date: str | None = None
+
+
+class Deleted(Shape):
+    id: str
+    object: str
+    deleted: bool = True
+
+
+# --- fine-tuning --------------------------------------------------------------------------------
+
+Auto = Literal["auto"]
+
+
+class Hyperparameters(Request):
+    """OpenAI's own, for supervised jobs."""
+
+    n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = "auto"
+    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
+    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0)] = "auto"
+
+
+class Options(Request):
+    """Ours: the `tunesmith` object of a job. Absent means: the one-click recipe decides."""
+
+    method: Literal["auto", "head", "full"] = "auto"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.06
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    early_stopping_patience: Annotated[int, Field(ge=1)] = 3
+    validation_interval: Annotated[int, Field(ge=1)] | None = None
+    class_weights: Literal["balanced", "none"] = "none"
+    """balanced: the loss of each class weighs alike, whatever its number of examples."""
+    parity_examples: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Held-out prompts whose answers the trainer notes for the parity gate."""
+
+
+class Supervised(Request):
+    hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
+
+
+class Method(Request):
+    type: Literal["supervised", "dpo", "reinforcement"] = "supervised"
+    supervised: Supervised | None = None
+    dpo: dict[str, Any] | None = None
+    reinforcement: dict[str, Any] | None = None
+
+
+class JobCreate(Request):
+    """POST /fine_tuning/jobs."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    integrations: Annotated[list[dict[str, Any]], Field(max_length=5)] | None = None
+    metadata: (
+        Annotated[
+            dict[
+                Annotated[str, Field(max_length=64)],
+                Annotated[str, Field(max_length=512)],
+            ],
+            Field(max_length=16),
+        ]
+        | None
+    ) = None
+    tunesmith: Options | None = None
+
+
+class JobError(Shape):
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Job(Shape):
+    """A fine-tuning job. `error` is `{}` while there is none, as OpenAI sends it."""
+
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    id: str
+    model: str
+    created_at: int
+    finished_at: int | None = None
+    fine_tuned_model: str | None = None
+    organization_id: str
+    result_files: list[str] = []
+    status: JobStatus
+    validation_file: str | None = None
+    training_file: str
+    hyperparameters: dict[str, Any]
+    trained_tokens: int | None = None
+    error: dict[str, Any] = {}
+    user_provided_suffix: str | None = None
+    seed: int
+    estimated_finish: int | None = None
+    integrations: list[dict[str, Any]] = []
+    metadata: dict[str, str] | None = None
+    usage_metrics: None = None
+    shared_with_openai: bool = False
+    eval_id: str | None = None
+    method: dict[str, Any]
+    tunesmith: dict[str, Any] = {}
+    """options: as asked; samples_file: answers noted for the parity gate; facts: what was found
+    out (decisions, labels, cut texts)."""
+
+
+class JobEvent(Shape):
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    id: str
+    created_at: int
+    level: Literal["info", "warn", "error"] = "info"
+    message: str
+    data: dict[str, Any] = {}
+    type: Literal["message", "metrics"] = "message"
+
+
+class Checkpoint(Shape):
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    id: str
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, Any]
+
+
+# --- chat ---------------------------------------------------------------------------------------
+
+
+class ContentPart(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    type: str
+    text: str | None = None
+
+
+class Message(BaseModel):
+    """A chat message of a request."""
+
+    model_config = ConfigDict(extra="allow")
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as one string; text parts are joined by line breaks."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text or "" for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """POST /chat/completions. Unknown inference arguments are ignored, as most servers do."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: int | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+def tuned_model_name(
+    base: str, organization: str, suffix: str | None, step: int | None = None
+) -> str:
+    """`ft:base:org:suffix:id`, with the tail `:ckpt-step-N` for an earlier checkpoint.
+
+    The suffix is folded to lower-case letters, digits, hyphen and underscore.
+    """
+    allowed = string.ascii_lowercase + string.digits + "-_"
+    folded = "".join(c if c in allowed else "-" for c in (suffix or "").lower())
+    own = "".join(secrets.choice(BASE62) for _ in range(8))
+    tail = f":ckpt-step-{step}" if step is not None else ""
+    return f"ft:{base}:{organization}:{folded}:{own}{tail}"
