@@ -54,6 +54,8 @@ class PrepareConfig:
     """Rows on which annotators tie: drop (and list in review.csv), or take the first annotator's."""
     merge_labels: bool = True
     """Treat labels that differ only in case or spaces as one."""
+    rare_labels: Literal["stop", "drop"] = "stop"
+    """Labels with a single row, which cannot be split: stop, or drop these rows."""
     seed: int = 0
     """Decides which rows are split off and which are cut when balancing."""
 
@@ -172,7 +174,12 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
 
 def from_dict(kind: type[C], data: Mapping[str, Any], origin: str) -> C:
     """Build a config dataclass from plain data, refusing what it does not know."""
-    return _merge(kind(), data, origin)
+    return overlay(kind(), data, origin)
+
+
+def overlay(config: C, data: Mapping[str, Any], origin: str) -> C:
+    """`config` with plain data laid over it; `origin` says in errors where that came from."""
+    return _merge(config, data, origin)
 
 
 def to_toml(config: object, reasons: Mapping[str, str] | None = None) -> str:

@@ -85,8 +85,10 @@ class MissingExtra(RequestError):
 class JobFailed(TunesmithError):
     """A fine-tuning job ended as failed or cancelled."""
 
-    def __init__(self, what: str, *, fix: str = "", job: str = "", code: str = "") -> None:
-        super().__init__(what, fix=fix)
+    def __init__(
+        self, what: str, *, fix: str = "", job: str = "", code: str = "", param: str | None = None
+    ) -> None:
+        super().__init__(what, fix=fix, param=param)
         self.job = job
         self.code = code
 

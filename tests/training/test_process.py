@@ -120,8 +120,9 @@ def refusal(folder):
 
 def test_one_answer_is_refused(job_dir):
     folder = job_dir()
-    lines = [line for line in (folder / "train.jsonl").open() if "billing" in line]
-    (folder / "train.jsonl").write_text("".join(x for x in lines if '"content": "billing"' in x))
+    lines = (folder / "train.jsonl").read_text().splitlines(keepends=True)
+    one = [line for line in lines if '"content": "billing"' in line]
+    (folder / "train.jsonl").write_text("".join(one))
     error = refusal(folder)
     assert error["code"] == "invalid_training_file"
     assert "same answer" in error["message"]

@@ -40,17 +40,19 @@ def clean_text(text: str) -> str:
 
 
 def clean(texts: pl.Series) -> tuple[pl.Series, dict[str, int]]:
-    """`clean_text` over a column, and how many texts each kind of cleaning changed.
+    """`clean_text` over a column, and how many texts each kind of cleaning changed (`texts`: any).
 
     Takes and returns a String series of one length; nulls stay null.
     """
-    counts = {"invisible characters": 0, "Unicode composition": 0, "spaces and line breaks": 0}
+    kinds = ("texts", "invisible characters", "Unicode composition", "spaces and line breaks")
+    counts = dict.fromkeys(kinds, 0)
     unclean = texts.str.contains(_UNCLEAN).fill_null(False)
     cleaned = []
     for text in texts.filter(unclean):
         visible = _strip_invisible(text)
         composed = _compose(visible)
         tidy = _tidy(composed)
+        counts["texts"] += tidy != text
         counts["invisible characters"] += visible != text
         counts["Unicode composition"] += composed != visible
         counts["spaces and line breaks"] += tidy != composed

@@ -39,6 +39,7 @@ _MAGIC = {
 class Delimited:
     """What was parsed: one entry a row in each list; `columns` maps header names to values."""
 
+    separator: str
     header: list[str]
     header_line: int
     columns: pl.DataFrame
@@ -75,18 +76,16 @@ def decode(raw: bytes, path: Path) -> tuple[str, str, str, list[Finding]]:
         what = f"{counted(bad, 'character')} could not be read, first on line {line:,}."
         finding = Finding("warning", line, what, "They stand as \ufffd; correct them in the table.")
         return lenient, "UTF-8", "nearly all bytes are valid UTF-8", [finding]
-    reason = f"it is not UTF-8: see line {line:,}; this is what Windows programs write"
+    reason = f"line {line:,} is not UTF-8, and Windows programs write like this"
     return raw.decode("cp1252", "replace"), "Windows-1252", reason, []
 
 
-def parse(text: str, path: Path) -> tuple[Delimited, list[Decision]]:
-    """Rows of a delimited text, and how they were found.
+def parse(text: str, path: Path) -> tuple[Delimited, str, list[Decision]]:
+    """Rows of a delimited text, why they were separated so, and what else was decided.
 
     Raises: DataError for one column only, broken quotes, or many rows that do not fit the header.
     """
     separator, reason = sniff(text, path)
-    value = f"separated by {SEPARATORS[separator]}s"
-    decisions = [Decision(what="format", value=value, reason=reason)]
     try:
         table = _collect(text, separator, quotes=True, path=path)
     except DataError as error:
@@ -95,11 +94,11 @@ def parse(text: str, path: Path) -> tuple[Delimited, list[Decision]]:
         why = f"the quote on line {error.line:,} does not enclose a field"
     else:
         if separator != "\t" or (opened := _swallowed_tabs(table)) is None:
-            table.findings += _swallowed_rows(table, separator)
-            return table, decisions
+            table.findings += _swallowed_rows(table)
+            return table, reason, []
         why = f"the quote on line {opened:,} would swallow whole rows"
     quotes = Decision(what="quotes", value="taken as ordinary characters", reason=why)
-    return _collect(text, separator, quotes=False, path=path), [*decisions, quotes]
+    return _collect(text, separator, quotes=False, path=path), reason, [quotes]
 
 
 def sniff(text: str, path: Path) -> tuple[str, str]:
@@ -118,7 +117,7 @@ def sniff(text: str, path: Path) -> tuple[str, str]:
         if not widths or widths[0] < 2:
             continue
         share = sum(width == widths[0] for width in widths) / len(widths)
-        key = (round(share, 2), (separator == "\t") == (path.suffix == ".tsv"), widths[0])
+        key = (round(share, 2), (separator == "\t") == (path.suffix.lower() == ".tsv"), widths[0])
         if key > best_key:
             best, best_key, num_records = separator, key, len(widths)
     if not best:
@@ -129,8 +128,8 @@ def sniff(text: str, path: Path) -> tuple[str, str]:
             line=1,
         )
     share, _, width = best_key
-    rows = f"all of the first {num_records}" if share == 1 else f"{share:.0%} of the first rows"
-    return best, f"it splits {rows} lines into {width} fields".replace("rows lines", "rows")
+    rows = f"all of the first {num_records}" if share == 1 else f"{share:.0%} of the first"
+    return best, f"{rows} rows have {width} fields that way"
 
 
 def not_text(path: Path, what: str) -> DataError:
@@ -161,24 +160,21 @@ def _collect(text: str, separator: str, *, quotes: bool, path: Path) -> Delimite
     numbered = _numbered(reader, text, separator, path)
     header_line, header = next(numbered)
     header = [name.strip() for name in header]
+    empty = pl.DataFrame(schema={str(index): pl.String for index in range(len(header))})
     table = Delimited(
-        header=header, header_line=header_line, columns=pl.DataFrame(), lines=[]
+        separator=separator, header=header, header_line=header_line, columns=empty, lines=[]
     )
-    keys = [str(index) for index in range(len(header))]
-    frames = []
+    frames = [empty]
     while chunk := list(islice(numbered, _CHUNK)):
         records = [record for _, record in chunk]
         if set(map(len, records)) != {len(header)}:
             _fit_widths(table, chunk)
         table.lines += [line for line, _ in chunk]
-        columns = zip(*records, strict=True)
-        frames.append(
-            pl.DataFrame(
-                [pl.Series(k, c, dtype=pl.String) for k, c in zip(keys, columns, strict=True)]
-            )
-        )
-    table.columns = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
-    _check_fit(table, separator, path)
+        values = zip(empty.columns, zip(*records, strict=True), strict=True)
+        frames.append(pl.DataFrame([pl.Series(k, v, dtype=pl.String) for k, v in values]))
+    table.columns = pl.concat(frames)
+    _mark_repeated_headers(table)
+    _check_fit(table, path)
     return table
 
 
@@ -217,3 +213,98 @@ def _open_quote(lines: Iterable[str], separator: str) -> int:
                 quoted = True
             at_start = not quoted and character in (separator, "\n", "\r")
     return opened
+
+
+def _fit_widths(table: Delimited, chunk: list[tuple[int, list[str]]]) -> None:
+    """Cut and fill the records of a chunk to the header's width, in place, and take note."""
+    width = len(table.header)
+    for index, (line, record) in enumerate(chunk, start=len(table.lines)):
+        if len(record) < width:
+            record += [None] * (width - len(record))  # type: ignore[list-item]
+            table.short.append(line)
+        elif len(record) > width:
+            if any(value.strip() for value in record[width:]):
+                table.fates[index] = TOO_LONG
+                table.findings.append(
+                    Finding(
+                        "warning",
+                        line,
+                        f"Line {line:,} has {len(record)} fields where the header has {width}; "
+                        "the row is left out.",
+                        f"Put values that hold a {SEPARATORS[table.separator]} in double quotes.",
+                    )
+                )
+            del record[width:]
+
+
+def _mark_repeated_headers(table: Delimited) -> None:
+    """Files that were put together keep each one's header; it is not a row."""
+    same = pl.all_horizontal(
+        pl.col(key) == name for key, name in zip(table.columns.columns, table.header, strict=True)
+    )
+    again = table.columns.select(same.alias("same"))["same"].fill_null(False).arg_true().to_list()
+    if again:
+        lines = [table.lines[index] for index in again]
+        table.fates.update(dict.fromkeys(again, HEADER_AGAIN))
+        what = f"The header comes again on {lines_phrase(lines)}; it is left out."
+        table.findings.append(Finding("info", lines[0], what))
+
+
+def _check_fit(table: Delimited, path: Path) -> None:
+    """Raise when so many rows have too many fields that the file must be read wrongly."""
+    if table.short:
+        number = counted(len(table.short), "row has", "rows have")
+        what = f"{number} fewer fields than the header: {lines_phrase(table.short)}."
+        table.findings.append(
+            Finding("warning", table.short[0], what, "The missing ones count as empty.")
+        )
+    long = [index for index, fate in table.fates.items() if fate == TOO_LONG]
+    if len(long) * 10 > len(table.lines):
+        raise DataError(
+            f"{counted(len(long), 'row has', 'rows have')} more fields than the header, which has "
+            f"{len(table.header)}; this is the first.",
+            fix=f"Put values that hold a {SEPARATORS[table.separator]} in double quotes.",
+            path=path,
+            line=table.lines[long[0]],
+        )
+
+
+def _swallowed_tabs(table: Delimited) -> int | None:
+    """Line of the first row in which one value holds line breaks and tabs: a stray quote's work."""
+    found = pl.any_horizontal(pl.all().str.contains("\n") & pl.all().str.contains("\t"))
+    rows = table.columns.select(found.alias("found"))["found"].fill_null(False).arg_true()
+    return table.lines[rows[0]] if len(rows) else None
+
+
+def _swallowed_rows(table: Delimited) -> list[Finding]:
+    """Values with lines inside that look like rows of this very table: a quote left open."""
+    first, last = table.columns.columns[0], table.columns.columns[-1]
+    starts, ends = _repeated(table.columns[first]), _repeated(table.columns[last])
+    findings = []
+    broken = pl.any_horizontal(pl.all().str.contains("\n"))
+    rows = table.columns.select(broken.alias("broken"))["broken"].fill_null(False).arg_true()
+    for index in rows:
+        inner = [line for value in table.columns.row(index) for line in (value or "").split("\n")]
+        similar = sum(
+            line.split(table.separator)[0] in starts
+            or line.rstrip("\r").rsplit(table.separator)[-1] in ends
+            for line in inner
+            if table.separator in line
+        )
+        if similar:
+            findings.append(
+                Finding(
+                    "warning",
+                    table.lines[index],
+                    f"A quoted text of the row on line {table.lines[index]:,} holds "
+                    f"{counted(similar, 'line that looks', 'lines that look')} like rows.",
+                    "Check whether its closing quote is missing.",
+                )
+            )
+    return findings
+
+
+def _repeated(column: pl.Series) -> set[str]:
+    """The values of a column with few different ones, such as labels."""
+    values = column.drop_nulls().unique()
+    return set(values) - {""} if len(values) * 5 <= len(column) else set()

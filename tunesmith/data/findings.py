@@ -6,7 +6,7 @@ Does not know: which checks there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -41,3 +41,26 @@ def lines_phrase(lines: Sequence[int], shown: int = 3) -> str:
 def counted(number: int, singular: str, plural: str = "") -> str:
     """`1 row`, `2,600 rows`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def rows_finding(lines: Iterable[int], what: str, fix: str) -> tuple[Finding, ...]:
+    """`7 rows WHAT: lines 3, 9, 14 and 4 more. FIX` as a warning, or nothing without lines."""
+    every = list(lines)
+    if not every:
+        return ()
+    sentence = f"{counted(len(every), 'row')} {what}: {lines_phrase(every)}."
+    return (Finding("warning", every[0], sentence, fix),)
+
+
+def percent(share: float) -> str:
+    """`73 %`; `over 99 %` and `under 1 %` where rounding would claim all or nothing."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    return "over 99 %" if 0.995 <= share < 1 else f"{share * 100:.0f} %"
+
+
+def enumerated(items: Iterable[str], separator: str = ", ", shown: int = 5) -> str:
+    """The first few items, and how many more there are."""
+    every = list(items)
+    more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
+    return separator.join(every[:shown]) + more

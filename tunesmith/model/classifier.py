@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from tunesmith import catalog
 from tunesmith.errors import ConfigError, NotFound, NotOffered
+from tunesmith.model.dropout import cheapen
 from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length, collate
 
 CARD = "tunesmith.json"
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.features(ids, mask))
         return logits
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def over(
         self,
         function: Callable[[Tensor, Tensor | None], Tensor],
@@ -189,6 +190,7 @@ def _load_encoder(folder: Path, dropout: float | None) -> nn.Module:
         trust_remote_code=False,
         use_safetensors=True,
     )
+    cheapen(encoder)
     return encoder
 
 

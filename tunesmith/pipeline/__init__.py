@@ -1,1 +1,114 @@
-"""The verbs, and the run that strings them together."""
+"""The verbs, and the run that strings them together.
+
+Knows: the order, and what each verb takes from the earlier ones.
+Does not know: a terminal, how a provider works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tunesmith.config import RunConfig, to_toml
+from tunesmith.pipeline.deploy import deploy
+from tunesmith.pipeline.deploy import inputs as deploy_inputs
+from tunesmith.pipeline.evaluate import evaluate
+from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
+from tunesmith.pipeline.prepare import prepare
+from tunesmith.pipeline.results import Deployed, Evaluated, Prepared, Result, Trained, Uploaded
+from tunesmith.pipeline.rundir import CONFIG, FOLDERS, VERBS, RunDir
+from tunesmith.pipeline.train import check, train
+from tunesmith.pipeline.train import inputs as train_inputs
+from tunesmith.pipeline.upload import inputs as upload_inputs
+from tunesmith.pipeline.upload import upload
+from tunesmith.pipeline.workshop import Report, Workshop, open_workshop
+
+__all__ = [
+    "FOLDERS",
+    "VERBS",
+    "Deployed",
+    "Evaluated",
+    "Prepared",
+    "Report",
+    "Result",
+    "RunDir",
+    "Trained",
+    "Uploaded",
+    "Workshop",
+    "check",
+    "deploy",
+    "evaluate",
+    "keep_config",
+    "open_workshop",
+    "prepare",
+    "run",
+    "so_far",
+    "train",
+    "upload",
+]
+
+SETTLED = {
+    "text column": "prepare.text",
+    "label column": "prepare.label",
+    "label columns": "prepare.annotators",
+    "balance": "prepare.balance",
+    "n_epochs": "train.n_epochs",
+    "batch_size": "train.batch_size",
+    "model kept": "train.method",
+}
+"""Decision → the setting that it settles."""
+
+
+def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
+    """The whole trip from table to evaluated model; each result as soon as it is there.
+
+    What an earlier start has done is not done again; where all is done, the provider is not asked
+    at all. Raises: TunesmithError, as the verbs do.
+    """
+    check(config)
+    if not shop.run_dir.has("evaluate"):
+        shop.provider.warm_up()  # a server's start takes seconds, in which prepare can work
+    yield (prepared := prepare(config.prepare, shop.run_dir, shop.report))
+    if len(done := list(so_far(config, shop))) == len(VERBS):
+        yield from done[1:]
+        return
+    yield (uploaded := upload(prepared, shop))
+    yield (trained := train(config, prepared, uploaded, shop))
+    yield (deployed := deploy(config.deploy, trained, shop))
+    yield evaluate(config.evaluate, prepared, trained, deployed, shop)
+
+
+def so_far(config: RunConfig, shop: Workshop) -> Iterator[Result]:
+    """The results that are there and fit `config`, in order, up to the first that does not.
+
+    Nobody is asked: not the provider whether it still has the files and the model, nor the table
+    whether it has changed.
+    """
+    kept = shop.run_dir
+    if (prepared := kept.latest("prepare", Prepared)) is None:
+        return
+    yield prepared
+    if (uploaded := kept.load("upload", Uploaded, upload_inputs(prepared, shop))) is None:
+        return
+    yield uploaded
+    made_from = train_inputs(config, prepared, uploaded)
+    if (trained := kept.load("train", Trained, made_from)) is None:
+        return
+    yield trained
+    made_from = deploy_inputs(config.deploy, trained)
+    if (deployed := kept.load("deploy", Deployed, made_from)) is None:
+        return
+    yield deployed
+    made_from = evaluate_inputs(config.evaluate, prepared, deployed, kept)
+    if evaluated := kept.load("evaluate", Evaluated, made_from):
+        yield evaluated
+
+
+def keep_config(config: RunConfig, run_dir: RunDir, results: Iterable[Result] = ()) -> None:
+    """Write RUN_DIR/config.toml: what was asked, and why Tunesmith chose what was left to it."""
+    decisions = [d for result in results for d in getattr(result, "decisions", ())]
+    reasons = {SETTLED[d.what]: f"{d.value}: {d.reason}" for d in decisions if d.what in SETTLED}
+    text = to_toml(config, reasons)
+    if others := [d for d in decisions if d.what not in SETTLED]:
+        text += "\n# Also chosen by Tunesmith:\n"
+        text += "".join(f"# {d.what}: {d.value} ({d.reason})\n" for d in others)
+    run_dir.write(CONFIG, text)

@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from tunesmith.metrics.classification import Bin
 
+Scale = Literal["loss", "share"]
+
 MAX_POINTS = 160
 """Points of a drawn curve; longer ones are averaged over neighbouring steps."""
 MAX_CELLS = 4000
@@ -43,11 +45,10 @@ def bar(value: float, interval: Sequence[float] | None = None, *, css: str = "")
     if interval:
         low, high = (f"{100 * min(max(end, 0), 1):.2f}%" for end in interval)
         edges = ((low, high, "50%", "50%"), (low, low, "22%", "78%"), (high, high, "22%", "78%"))
-        for layer in ("halo", "whisker"):
-            for x1, x2, y1, y2 in edges:
-                whisker += Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                    layer, x1, x2, y1, y2
-                )
+        for edge in edges:
+            whisker += Markup('<line class="whisker" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+                *edge
+            )
     return Markup(
         '<svg class="bar {}" role="img" aria-label="{}"><rect class="track" width="100%" '
         'height="100%" rx="3"/><rect class="fill" width="{}%" height="100%" rx="3"/>{}</svg>'
@@ -57,7 +58,7 @@ def bar(value: float, interval: Sequence[float] | None = None, *, css: str = "")
 def stacked(parts: Sequence[tuple[str, int, str]]) -> Markup:
     """One bar cut into (name, count, css) parts; a small part keeps a visible width."""
     counts = [n for _, n, _ in parts]
-    widths = [max(n / max(1, sum(counts)), 0.004) for n in counts]
+    widths = [max(n / max(1, sum(counts)), 0.007) for n in counts]
     out, left = Markup(""), 0.0
     for (name, count, css), width in zip(parts, widths, strict=True):
         share = 100 * width / sum(widths)
@@ -70,9 +71,11 @@ def stacked(parts: Sequence[tuple[str, int, str]]) -> Markup:
     )
 
 
-def shade(count: int, total: int) -> float:
-    """How strong a cell's colour is, 0 to 1: by the root of its share, so that few rows show."""
-    return math.sqrt(count / total) if total else 0.0
+def shade(count: int, total: int, *, right: bool) -> float:
+    """How strong a cell's colour is, 0 to 1: its share of the row; of mistakes the root of it, and
+    0.45 at least, so that few rows show too."""
+    share = count / total if total else 0.0
+    return share if right else max(0.45, math.sqrt(share))
 
 
 def heat_map(
@@ -86,12 +89,11 @@ def heat_map(
     out = Markup("")
     for n, i, j in right + wrong:
         meaning = "answered rightly" if i == j else f"answered as {columns[j]}"
-        strength = shade(n, totals[i])
         out += Markup(
             '<rect class="{}" x="{}" y="{}" width="1" height="1" fill-opacity="{}">'
             "<title>{}: {:,} of {:,} rows {}</title></rect>"
         ).format(
-            "hit" if i == j else "miss", j, i, f"{strength if i == j else max(0.3, strength):.2f}",
+            "hit" if i == j else "miss", j, i, f"{shade(n, totals[i], right=i == j):.2f}",
             rows[i], n, totals[i], meaning,
         )  # fmt: skip
     return Markup(
@@ -100,17 +102,15 @@ def heat_map(
     ).format(len(columns) + 1, len(rows) + 1, len(rows), out, len(columns), len(rows))
 
 
-def curves(
-    lines: Sequence[Line], *, marked: int | None, scale: Literal["loss", "share"], title: str
-) -> Markup:
+def curves(lines: Sequence[Line], *, marked: int | None, scale: Scale, title: str) -> Markup:
     """Curves over steps, with the chosen step marked."""
     points = [p for line in lines for p in line.points]
     values, right = [y for _, y in points], max(x for x, _ in points)
     if scale == "share":
-        # From the ten percent below the lowest point up to 100 %, so that late gains show.
-        frame = Frame(right=right, low=min(0.9, math.floor(10 * min(values)) / 10), high=1)
+        # From a fifth below the lowest point up to 100 %, so that late gains show.
+        frame = Frame(right=right, low=min(0.8, math.floor(5 * min(values)) / 5), high=1)
     else:
-        frame = Frame(right=right, low=0, high=max(values) or 1)
+        frame = Frame(right=right, low=0, high=4 * _round_up(max(values) / 4))
     out = _grid(frame, scale)
     if marked is not None:
         x, _ = frame.at(marked, frame.low)
@@ -139,11 +139,19 @@ class Frame:
         return 46 + 382 * across, 212 - 190 * up
 
 
-def _grid(frame: Frame, scale: str) -> Markup:
+def _round_up(step: float) -> float:
+    """The next of …, 0.1, 0.2, 0.25, 0.5, 1, 2, … that is not smaller."""
+    if step <= 0:
+        return 0.25
+    size = 10.0 ** math.floor(math.log10(step))
+    return next(size * k for k in (1, 2, 2.5, 5, 10) if size * k >= step * (1 - 1e-9))
+
+
+def _grid(frame: Frame, scale: Scale) -> Markup:
     out = Markup("")
     for k in range(5):
         y = frame.low + (frame.high - frame.low) * k / 4
-        words = f"{100 * y:.0f}\u202f%" if scale == "share" else f"{y:.2g}"
+        words = f"{100 * y:.0f}\u202f%" if scale == "share" else f"{y:.3g}"
         out += Markup(
             '<path class="grid" d="M46 {0:.1f}H428"/>'
             '<text x="40" y="{0:.1f}" dy="4" text-anchor="end">{1}</text>'
@@ -155,7 +163,7 @@ def _grid(frame: Frame, scale: str) -> Markup:
     return out
 
 
-def _drawn(line: Line, frame: Frame, scale: str) -> Markup:
+def _drawn(line: Line, frame: Frame, scale: Scale) -> Markup:
     points = _thinned(line.points)
     places = [frame.at(x, y) for x, y in points]
     out = Markup('<polyline class="{}" points="{}"/>').format(
@@ -191,7 +199,7 @@ def reliability(bins: Sequence[Bin]) -> Markup:
             190 * b.accuracy, b.num_rows, percent(b.confidence), percent(b.accuracy),
         )  # fmt: skip
     return Markup(
-        '<svg class="curves" viewBox="0 0 356 250" role="img" aria-label="Share right by the '
+        '<svg class="curves small" viewBox="0 0 356 250" role="img" aria-label="Share right by the '
         'model’s own probability">{}<path class="ideal" d="M46 210L336 20"/><text x="191" y="247" '
         'text-anchor="middle">the model’s own probability</text></svg>'
     ).format(out)

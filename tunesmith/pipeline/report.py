@@ -13,19 +13,20 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from tunesmith.data.findings import Finding
-from tunesmith.errors import storage_error
 from tunesmith.events import Decision
 from tunesmith.metrics.classification import OTHER, Bin, ClassScore
 from tunesmith.metrics.intervals import Interval
 from tunesmith.pipeline import charts
 from tunesmith.pipeline.charts import percent
 from tunesmith.pipeline.results import Parity
+from tunesmith.pipeline.rundir import write_atomic
 
 MAX_TABLE = 25
 """Labels up to which the confusion matrix is a table with numbers; above, a heat map."""
-MAX_TEXT = 240
+MAX_TEXT = 200
 """Letters of a text shown at once; the rest unfolds."""
 FEW_ROWS = 100
 
@@ -126,26 +127,21 @@ def write_report(data: ReportData, path: Path) -> None:
         tiles=[(title, key, words) for title, key, words in TILES if key in data.metrics],
         columns=[*data.labels, OTHER][: len(data.confusion[0])],
         pairs=confused_pairs(data),
-        classes=sorted(data.per_class, key=lambda c: (c.f1, c.label)),
+        classes=sorted(data.per_class, key=lambda c: (not c.support, c.f1, c.label)),
         alone=automation(data.calibration),
         receipt=receipt(data.fates),
         learning=_learning(data),
         max_table=MAX_TABLE,
     )
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        # Texts may hold halves of letters (lone surrogates), which no file can.
-        temporary.write_bytes(page.encode("utf-8", "replace"))
-        temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, path) from error
+    # Texts may hold halves of letters (lone surrogates), which no file can.
+    write_atomic(path, page.encode("utf-8", "replace"))
 
 
 TILES = (
     ("Accuracy", "accuracy", "of all texts get the right label"),
     ("F1, macro", "f1_macro", "precision and recall in one number, all labels counting alike"),
-    ("Precision, macro", "precision_macro", "of the times a label is given, it is right"),
-    ("Recall, macro", "recall_macro", "of the texts that have a label, it is found"),
+    ("Precision, macro", "precision_macro", "how often it is right when it gives a label"),
+    ("Recall, macro", "recall_macro", "how many of a label’s texts it finds"),
 )
 
 
@@ -155,7 +151,7 @@ def verdict(data: ReportData) -> list[str]:
     share = "Every one" if accuracy == 1 else percent(accuracy)
     words = f"{share} of {n:,} held-out texts {'is' if accuracy == 1 else 'are'} labelled correctly"
     if span := data.intervals.get("accuracy"):
-        words += f" (95\u202f% sure: between {_span(span)})"
+        words += f" (95\u202f%\u00a0sure: between {_span(span)})"
     out = [words + "."]
     if data.baselines:
         ranked = sorted(data.baselines, key=lambda b: -b.metrics["accuracy"])
@@ -177,13 +173,20 @@ def _worth(data: ReportData, best: Rival) -> str:
         return f"That is {points} {'more' if gain >= 0 else 'less'} than the best of these."
     low, high = (f"{100 * end:.1f}" for end in sorted(map(abs, best.gain_interval)))
     if best.gain_interval[0] > 0:
-        return f"Tuning was worth it: {points} above the best of these (95\u202f% sure: {low} to {high})."
+        return (
+            f"Tuning was worth it: {points} above the best of these "
+            f"(95\u202f%\u00a0sure: {low} to {high})."
+        )
     if best.gain_interval[1] < 0:
         return (
             f"Tuning was not worth it: the best of these is {points} better "
-            f"(95\u202f% sure: {low} to {high}), and cheaper to run."
+            f"(95\u202f%\u00a0sure: {low} to {high}), and cheaper to run."
         )
-    return "That the tuned model beats the best of these is not certain: it may be chance."
+    low, high = (f"{100 * end:+.1f}" for end in best.gain_interval)
+    return (
+        f"The difference to the best of these, {100 * gain:+.1f} points, may be chance "
+        f"(95\u202f%\u00a0sure: {low} to {high})."
+    ).replace("-", "−")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,24 +236,22 @@ def automation(bins: Sequence[Bin]) -> list[tuple[float, float, float]]:
 
 
 def receipt(fates: Mapping[str, int]) -> list[tuple[str, int, str]]:
-    """(words, rows, css) of each fate: kept first, then merged and others, then dropped."""
-    order = {"kept": 0, "dropped": 2}
-
-    def rank(item: tuple[str, int]) -> tuple[int, int, str]:
-        return order.get(item[0].partition(":")[0], 1), -item[1], item[0]
-
-    css = {"kept": "kept", "dropped": "dropped"}
+    """(fate, rows, css) of each fate: kept first, then merged and others, then dropped."""
+    order = {"kept": 0, "merged": 1, "dropped": 2}
+    kinds = {fate: fate.partition(":")[0] for fate in fates}
+    ranked = sorted(fates, key=lambda fate: (order.get(kinds[fate], 1), -fates[fate], fate))
     return [
-        (fate.replace(":", ": "), n, css.get(fate.partition(":")[0], "merged"))
-        for fate, n in sorted(fates.items(), key=rank)
-        if n
+        (fate, fates[fate], kinds[fate] if kinds[fate] in order else "merged")
+        for fate in ranked
+        if fates[fate]
     ]
 
 
-def _learning(data: ReportData) -> dict[str, charts.Markup]:
+def _learning(data: ReportData) -> dict[str, Markup]:
     """The curves of loss and accuracy, where there are two steps to draw between."""
-    out: dict[str, charts.Markup] = {}
-    for name, scale in (("loss", "loss"), ("accuracy", "share")):
+    out: dict[str, Markup] = {}
+    scales: tuple[tuple[str, charts.Scale], ...] = (("loss", "loss"), ("accuracy", "share"))
+    for name, scale in scales:
         lines = []
         for part, words in (("train", "training examples"), ("dev", "dev slice")):
             values = [(p.step, getattr(p, f"{part}_{name}")) for p in data.curve]
@@ -280,6 +281,11 @@ def duration(seconds: float) -> str:
     return f"{hours}\u202fh {minutes}\u202fmin" if hours else f"{minutes}\u202fmin {rest}\u202fs"
 
 
+def decimal(value: float) -> str:
+    """3.2e-06 → "0.000003": small numbers without an exponent, to one digit that counts."""
+    return f"{value:.{max(1, -math.floor(math.log10(value)))}f}" if value > 0 else "0"
+
+
 def _span(interval: Interval) -> str:
     return f"{100 * interval[0]:.1f} and {percent(interval[1])}"
 
@@ -297,6 +303,8 @@ def _page() -> jinja2.Template:
         "percent": percent,
         "shortened": shortened,
         "duration": duration,
+        "decimal": decimal,
+        "breakable": lambda label: escape(label).replace("_", Markup("_<wbr>")),
         "count": "{:,}".format,
         "span": _span,
     }

@@ -37,6 +37,7 @@ class Prepared:
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
     """The first 200; all are in findings.jsonl."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,20 @@ class Deployed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineScores:
+    """What a cheap classifier reaches on the same rows."""
+
+    name: str
+    title: str
+    description: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    gain: float
+    """The tuned model's accuracy minus this one's."""
+    gain_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """The scores of the deployed model on the validation examples."""
 
@@ -115,14 +130,18 @@ class Evaluated:
     """label, precision, recall, f1, support."""
     natural: dict[str, float]
     """The metrics re-weighted to the natural class shares."""
-    baselines: tuple[dict[str, Any], ...]
-    """name, metrics, intervals; scored on the same rows."""
+    baselines: tuple[BaselineScores, ...]
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Row: true label, column: predicted, both in the order of `labels`."""
-    verdict: str
-    """One sentence: was tuning worth it?"""
+    """Row: true label, column: predicted, both in the order of `labels`; one more column where
+    answers were no known label."""
+    verdict: tuple[str, ...]
+    """How good it is and whether tuning was worth it, in sentences."""
     report: str
+    predictions: str
     num_cut: int = 0
     """Texts longer than the model reads."""
     seconds: float = 0.0
+
+
+Result = Prepared | Uploaded | Trained | Deployed | Evaluated

@@ -82,6 +82,10 @@ class RunDir:
             )
         return folder
 
+    def has(self, verb: str) -> bool:
+        """Whether the verb has left any result."""
+        return (self.path / FOLDERS[verb] / RESULT).is_file()
+
     def load(self, verb: str, kind: type[T], inputs: str) -> T | None:
         """The result of an earlier, unchanged run of `verb`, or None.
 
@@ -130,7 +134,7 @@ class RunDir:
 
         Raises: StateError when another process is at work in it.
         """
-        place = self.write_place(".lock")
+        place = self.writable(".lock")
         with place.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +145,7 @@ class RunDir:
                 ) from None
             yield
 
-    def write_place(self, name: str) -> Path:
+    def writable(self, name: str) -> Path:
         """`name` in the run directory, made sure to be writable."""
         place = self.path / name
         try:

@@ -36,6 +36,7 @@ class EmbeddedServer:
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._endpoint: Endpoint | None = None
+        self._is_closed = False
         self._log = settings.data_dir / "server.log"
         self._log_start = 0
 
@@ -45,7 +46,7 @@ class EmbeddedServer:
         Raises: StorageError when the data folder cannot be written.
         """
         with self._guard:
-            if self._process is None:
+            if self._process is None and not self._is_closed:
                 self._process = self._start()
 
     def endpoint(self) -> Endpoint:
@@ -73,6 +74,7 @@ class EmbeddedServer:
     def close(self) -> None:
         """Close the server's standard input and wait; force it if it does not go."""
         with self._guard:
+            self._is_closed = True
             process, self._process = self._process, None
             listens, self._endpoint = self._endpoint is not None, None
         if process is None:

@@ -218,22 +218,28 @@ class OpenAIWire:
             raise ProviderError(f"The answer of {self.place} made no sense: {error}") from error
 
     def _refused(self, error: APIStatusError) -> TunesmithError:
-        said, param = error.message, getattr(error, "param", None)
-        if error.status_code in (401, 403):
+        body = error.body if isinstance(error.body, dict) else {}
+        said, param = str(body.get("message") or error.message), body.get("param")
+        if error.status_code == 401:
             return NotAllowed(
-                f"The server at {error.request.url.host} refused the API key: {said}",
+                f"{self._where()} refused the API key: {said}",
                 fix="Set TUNESMITH_API_KEY to a key made there with `tunesmith keys create NAME`.",
             )
+        if error.status_code == 403:
+            return NotAllowed(said, param=param)
         if error.status_code == 404:
             return NotFound(said, param=param)
         if error.status_code < 500 and error.status_code not in (408, 409, 429):
             return RequestError(said, param=param)
         return ProviderError(
-            f"The server at {error.request.url.host} failed ({error.status_code}): {said}",
+            f"{self._where()} failed ({error.status_code}): {said}",
             fix="Start the same command again; it goes on where it stopped.",
             status=error.status_code,
-            code=getattr(error, "code", None),
+            code=body.get("code"),
         )
+
+    def _where(self) -> str:
+        return "The local server" if self.place == "embedded" else f"The server at {self.place}"
 
 
 def _job(job: Any) -> wire.Job:

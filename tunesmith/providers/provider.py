@@ -21,8 +21,6 @@ class Capabilities:
     train: bool = True
     options: bool = True
     """Honours the `tunesmith` object of a job (method, weight decay, class weights …)."""
-    samples: bool = True
-    """Keeps the trainer's own answers, which the parity gate needs."""
     reason: str = ""
     """Why something is not offered."""
 

@@ -17,7 +17,7 @@ from tunesmith.errors import NotFound, StateError
 from tunesmith.store import lifecycle
 from tunesmith.store.database import Database
 from tunesmith.store.paging import Cursor, Page, add, find, page
-from tunesmith.store.rows import CheckpointRow, EventRow, FileRow, JobRow, ModelRow, now
+from tunesmith.store.rows import CheckpointRow, EventRow, FileRow, JobRow, ModelRow
 from tunesmith.store.tables import CHECKPOINTS, EVENTS, FILES, JOBS, MODELS
 from tunesmith.wire import TERMINAL
 
@@ -80,7 +80,7 @@ class Jobs:
     def checkpoints(self, job_id: str, cursor: Cursor) -> Page[CheckpointRow]:
         """One page of a job's checkpoints."""
         with self._database.read() as connection:
-            mine = CHECKPOINTS.c.job_id == job_id
+            mine = CHECKPOINTS.c.fine_tuning_job_id == job_id
             return page(connection, CHECKPOINTS, CheckpointRow, cursor, mine)
 
     # --- done by workers -------------------------------------------------------------------------
@@ -135,12 +135,11 @@ class Jobs:
             mine = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.worker == worker)
             connection.execute(mine.values(worker=None))
 
-    def finished(self, job_ids: Sequence[str]) -> list[str]:
-        """Those of `job_ids` that have come to an end or do not exist."""
+    def ended(self, job_ids: Sequence[str]) -> set[str]:
+        """Those of `job_ids` that have come to an end."""
         with self._database.read() as connection:
-            query = select(JOBS.c.id).where(JOBS.c.id.in_(job_ids), JOBS.c.status.not_in(TERMINAL))
-            alive = set(connection.execute(query).scalars())
-        return [job_id for job_id in job_ids if job_id not in alive]
+            query = select(JOBS.c.id).where(JOBS.c.id.in_(job_ids), JOBS.c.status.in_(TERMINAL))
+            return set(connection.execute(query).scalars())
 
     def write(self, job_id: str, change: Change, *, worker: str | None = None) -> JobRow:
         """Change the job; the row as it is afterwards.
@@ -152,6 +151,8 @@ class Jobs:
             row = self._locked(connection, job_id)
             if worker is not None and (row.worker != worker or row.status in TERMINAL):
                 raise StateError(f"Fine-tuning job {job_id} is no longer this worker's.")
+            if row.status == change.to == "cancelled":
+                return row
             if change.to is not None:
                 lifecycle.check(job_id, row.status, change.to)
             values = {**change.values, "status": change.to or row.status}
@@ -169,8 +170,6 @@ class Jobs:
 
         Raises: NotFound; StateError when it has ended otherwise.
         """
-        if (row := self.get(job_id)) is not None and row.status == "cancelled":
-            return row
         event = EventRow(message="Fine-tuning job cancelled")
         return self.write(job_id, Change(to="cancelled", events=[event]))
 

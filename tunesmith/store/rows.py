@@ -1,6 +1,7 @@
 """The rows of the database: one frozen dataclass a table, which is also the table's definition.
 
-`seq` is the order in which rows were written, given by the database; it is 0 until then.
+`seq` is the order in which rows were written, given by the database; it is 0 until then. A field
+that OpenAI has too bears OpenAI's name.
 Does not know: SQL.
 """
 
@@ -67,7 +68,7 @@ class JobRow:
     """Name of the tuned model to go on from."""
     training_file: str
     validation_file: str | None = None
-    suffix: str | None = None
+    user_provided_suffix: str | None = None
     seed: int
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     """OpenAI's three, "auto" until the training process has chosen."""
@@ -91,8 +92,6 @@ class JobRow:
     """How often the training process has ended unexpectedly."""
     events_offset: int = 0
     """Bytes of the training process's events.jsonl that are in the events table."""
-    last_step: int = -1
-    """Newest step in the events table; a resumed process repeats a few."""
     plan: dict[str, Any] = field(default_factory=dict)
     """Names and ids for what the job makes, chosen once, before any of it exists."""
 
@@ -113,14 +112,14 @@ class EventRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRow:
-    """A kept checkpoint; `name` is the model's."""
+    """A kept checkpoint, which is a model too."""
 
     seq: int = 0
     id: str = field(default_factory=lambda: new_id("ftckpt_"))
-    job_id: str
+    fine_tuning_job_id: str
     created_at: int
-    name: str
-    step: int
+    fine_tuned_model_checkpoint: str
+    step_number: int
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -130,7 +129,7 @@ class ModelRow:
 
     seq: int = 0
     id: str
-    created_at: int = field(default_factory=now)
+    created: int = field(default_factory=now)
     owned_by: str
     base_model: str
     job_id: str

@@ -71,8 +71,8 @@ EVENTS = _table(
 CHECKPOINTS = _table(
     "checkpoints",
     rows.CheckpointRow,
-    ForeignKeyConstraint(["job_id"], [JOBS.c.id], name="checkpoints_of_job"),
-    Index("checkpoints_by_job", "job_id", "seq"),
+    ForeignKeyConstraint(["fine_tuning_job_id"], [JOBS.c.id], name="checkpoints_of_job"),
+    Index("checkpoints_by_job", "fine_tuning_job_id", "seq"),
 )
 MODELS = _table(
     "models",

@@ -8,6 +8,8 @@ Does not know: who started it. With --stop-with-parent it ends when its standard
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -51,6 +53,7 @@ def run(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(job.threads or len(os.sched_getaffinity(0)))
+    _keep_freed_memory()
     from tunesmith.training.classify import fit
 
     write = _EachOnce(job.events)
@@ -85,6 +88,19 @@ class _EachOnce:
     @staticmethod
     def _key(event: Event) -> tuple[str, object]:
         return event.kind, event.data["step"] if event.kind == "metric" else event.message
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to reuse large blocks instead of giving them back.
+
+    A step frees and takes again a gradient of the size of the embedding table; each time, the
+    kernel would hand out and clear those pages anew (measured: 5 % of a step).
+    """
+    trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # glibc's malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, most)
+        libc.mallopt(trim_threshold, most)
 
 
 def _stop_at_end_of_input() -> None:

@@ -25,9 +25,9 @@ def upgrade() -> None:
     _create(
         "jobs",
         *_texts("status", "key_id", "request_hash", "model", "base_model", "training_file"),
-        *_texts("start_from", "validation_file", "suffix", nullable=True),
+        *_texts("start_from", "validation_file", "user_provided_suffix", nullable=True),
         *_texts("fine_tuned_model", "samples_file", "worker", nullable=True),
-        *(_number(name) for name in ("created_at", "seed", "deaths", "events_offset", "last_step")),
+        *(_number(name) for name in ("created_at", "seed", "deaths", "events_offset")),
         *(_number(n, nullable=True) for n in ("finished_at", "estimated_finish", "trained_tokens")),
         sa.Column("heartbeat_at", sa.Double(), nullable=False),
         *_objects("hyperparameters", "options", "result_files", "error", "facts", "progress"),
@@ -46,17 +46,17 @@ def upgrade() -> None:
     )
     _create(
         "checkpoints",
-        *_texts("job_id", "name"),
+        *_texts("fine_tuning_job_id", "fine_tuned_model_checkpoint"),
         _number("created_at"),
-        _number("step"),
+        _number("step_number"),
         *_objects("metrics"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="checkpoints_of_job"),
-        sa.Index("checkpoints_by_job", "job_id", "seq"),
+        sa.ForeignKeyConstraint(["fine_tuning_job_id"], ["jobs.id"], name="checkpoints_of_job"),
+        sa.Index("checkpoints_by_job", "fine_tuning_job_id", "seq"),
     )
     _create(
         "models",
         *_texts("owned_by", "base_model", "job_id", "folder"),
-        _number("created_at"),
+        _number("created"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="models_of_job"),
     )
 

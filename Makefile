@@ -1,0 +1,60 @@
+# The few things a person types. `.venv` is made on demand, from any Python 3.11 or newer:
+#   make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    fine-tune, deploy and evaluate a classifier on examples/tickets.csv"
+	@echo "make test    run the tests"
+	@echo "make check   lint, formatting, types"
+	@echo "make bench   run every benchmark in benchmarks/"
+	@echo "make clean   remove .venv, caches and the demo's run; other runs stay"
+
+demo: $(VENV)/.local
+	rm -rf runs/demo
+	$(BIN)/tunesmith run examples/tickets.csv --run-dir runs/demo \
+		--ask "Since yesterday the grinder screams like a gull and the coffee is cold. I descaled it on Sunday." \
+		--ask "You took the money for the March beans twice. Could I have one of them back?"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean:
+	rm -rf $(VENV) build dist runs/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find tunesmith tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each file below stands for an installed extra; `dev` holds all of `local`, `bench` all of `dev`.
+# Installing takes a few minutes the first time, most of them for torch.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python %d.%d is too old: Tunesmith needs 3.11 or newer. Name one with PYTHON=..." % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.made pyproject.toml
+	@echo "Installing into $(VENV), a few minutes the first time"
+	@$(INSTALL) -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	@echo "Installing into $(VENV), a few minutes the first time"
+	@$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/.local $@
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo "Installing into $(VENV), a few minutes the first time"
+	@$(INSTALL) -e '.[bench]'
+	@touch $(VENV)/.local $(VENV)/.dev $@

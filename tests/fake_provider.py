@@ -1,0 +1,212 @@
+"""A provider in memory. It "trains" by remembering the words of each label.
+
+It keeps the contract of `tunesmith.providers.provider.Provider` (tests/providers/test_contract.py
+holds it to that) and counts what it is asked, so that tests can tell what was done again.
+"""
+
+import itertools
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunesmith import wire
+from tunesmith.errors import NotFound, ProviderError, RequestError
+from tunesmith.providers.provider import Answer, Capabilities, Endpoint
+
+
+class FakeProvider:
+    """`place` and `can` may be set; `outcome` says how the next jobs end; `spoil` alters answers."""
+
+    def __init__(self) -> None:
+        self.can = Capabilities()
+        self.place = "embedded"
+        self.calls: Counter[str] = Counter()
+        self.outcome = "succeeded"
+        self.while_following: Callable[[], None] = lambda: None
+        self.spoil: Callable[[str, Answer], Answer] = lambda text, answer: answer
+        self.files: dict[str, wire.File] = {}
+        self.contents: dict[str, bytes] = {}
+        self.all_jobs: dict[str, wire.Job] = {}
+        self.requests: list[wire.JobCreate] = []
+        self.tuned: dict[str, dict[str, Counter[str]]] = {}
+        self._number = itertools.count(1)
+
+    def warm_up(self) -> None:
+        self.calls["warm_up"] += 1
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(base_url="http://fake/v1", key="sk-fake")
+
+    def close(self) -> None:
+        self.calls["close"] += 1
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File:
+        self.calls["upload"] += 1
+        return self._keep(path.name, path.read_bytes(), purpose)
+
+    def file(self, file_id: str) -> wire.File | None:
+        return self.files.get(file_id)
+
+    def download(self, file_id: str) -> bytes:
+        if file_id not in self.contents:
+            raise NotFound(f"No such File object: {file_id}")
+        return self.contents[file_id]
+
+    def _keep(self, name: str, content: bytes, purpose: str) -> wire.File:
+        file = wire.File(
+            id=f"file-{next(self._number)}",
+            bytes=len(content),
+            created_at=int(time.time()),
+            filename=name,
+            purpose=purpose,
+        )
+        self.files[file.id], self.contents[file.id] = file, content
+        return file
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def create_job(self, request: wire.JobCreate) -> wire.Job:
+        self.calls["create_job"] += 1
+        if request.training_file not in self.files:
+            raise RequestError(f"invalid training_file: {request.training_file}")
+        self.requests.append(request)
+        assert request.method and request.method.supervised
+        job = wire.Job(
+            id=f"ftjob-{next(self._number)}",
+            model=request.model,
+            created_at=int(time.time()),
+            organization_id="org-fake",
+            status="queued",
+            training_file=request.training_file,
+            validation_file=request.validation_file,
+            hyperparameters=request.method.supervised.hyperparameters.model_dump(),
+            seed=request.seed or 0,
+            metadata=request.metadata,
+            method={"type": "supervised"},
+        )
+        self.all_jobs[job.id] = job
+        return job
+
+    def find_job(self, metadata: Mapping[str, str]) -> wire.Job | None:
+        wanted = dict(metadata).items()
+        return next((j for j in self.jobs() if wanted <= (j.metadata or {}).items()), None)
+
+    def job(self, job_id: str) -> wire.Job:
+        if job_id not in self.all_jobs:
+            raise NotFound(f"Could not find fine tune: {job_id}")
+        return self.all_jobs[job_id]
+
+    def jobs(self) -> Iterator[wire.Job]:
+        yield from reversed(self.all_jobs.values())
+
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
+        job = self.job(job_id)
+        yield self._event(f"Created fine-tuning job: {job_id}")
+        self.while_following()
+        if job.status not in wire.TERMINAL:
+            self._train(job)
+        for step, loss in enumerate((1.5, 0.7, 0.2)):
+            data = {"step": step, "total_steps": 2, "train_loss": loss, "dev_loss": loss + 0.1}
+            yield self._event(f"Step {step}/2", data | {"dev_accuracy": 0.9}, "metrics")
+        decision = {"what": "n_epochs", "value": "at most 3", "reason": "for up to 500 examples"}
+        yield self._event("n_epochs: at most 3", decision)
+
+    def cancel(self, job_id: str) -> wire.Job:
+        self.calls["cancel"] += 1
+        self.job(job_id).status = "cancelled"
+        return self.job(job_id)
+
+    def checkpoints(self, job_id: str) -> list[wire.Checkpoint]:
+        job = self.job(job_id)
+        if job.fine_tuned_model is None:
+            return []
+        checkpoint = wire.Checkpoint(
+            id="ftckpt_1",
+            created_at=job.created_at,
+            fine_tuned_model_checkpoint=job.fine_tuned_model,
+            fine_tuning_job_id=job_id,
+            step_number=2,
+            metrics={"step": 2},
+        )
+        return [checkpoint]
+
+    def _train(self, job: wire.Job) -> None:
+        self.calls["train"] += 1
+        if self.outcome != "succeeded":
+            job.status = "failed"
+            job.error = {"code": self.outcome, "message": "The training process died (SIGKILL)."}
+            return
+        words: dict[str, Counter[str]] = {}
+        for text, label in self._examples(job.training_file):
+            words.setdefault(label, Counter()).update(text.split())
+        name = wire.tuned_model_name(job.model, "fake", "x")
+        self.tuned[name] = words
+        held_out = self._examples(job.validation_file or job.training_file)
+        samples = [self._sample(words, text) for text, _ in held_out[:50]]
+        content = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
+        job.status, job.fine_tuned_model = "succeeded", name
+        job.finished_at, job.trained_tokens = job.created_at + 2, 1234
+        job.result_files = [self._keep("metrics.csv", b"step,train_loss\n1,0.7\n", "results").id]
+        job.tunesmith = {
+            "samples_file": self._keep("samples.jsonl", content, "results").id,
+            "facts": {
+                "labels": sorted(words),
+                "method": "head",
+                "texts_cut": 0,
+                "steps": 2,
+                "chosen_step": 2,
+                "decisions": [{"what": "model kept", "value": "head", "reason": "as asked"}],
+            },
+        }
+
+    def _examples(self, file_id: str) -> list[tuple[str, str]]:
+        lines = [json.loads(line)["messages"] for line in self.contents[file_id].splitlines()]
+        return [(user["content"], assistant["content"]) for user, assistant in lines]
+
+    def _sample(self, words: dict[str, Counter[str]], text: str) -> dict[str, Any]:
+        answer = self._answer(words, text)
+        return {"text": text, "label": answer.label, "logprob": answer.logprob}
+
+    def _event(self, message: str, data: Any = None, kind: Any = "message") -> wire.JobEvent:
+        number = next(self._number)
+        return wire.JobEvent(
+            id=f"ftevent-{number}", created_at=number, message=message, data=data or {}, type=kind
+        )
+
+    # --- models ---------------------------------------------------------------------------------
+
+    def models(self) -> list[wire.Model]:
+        names = ["minilm-l6", *self.tuned]
+        return [wire.Model(id=name, created=0, owned_by="fake") for name in names]
+
+    def model(self, name: str) -> wire.Model | None:
+        return next((model for model in self.models() if model.id == name), None)
+
+    def delete_model(self, name: str) -> None:
+        if self.tuned.pop(name, None) is None:
+            raise NotFound(f"The model '{name}' does not exist")
+
+    def classify(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, Answer]]:
+        self.calls["classify"] += len(texts)
+        if model not in self.tuned:
+            raise NotFound(f"The model '{model}' does not exist")
+        if concurrency < 1:
+            raise ProviderError("no concurrency")
+        # Last first: callers may not count on an order.
+        for i in reversed(range(len(texts))):
+            yield i, self.spoil(texts[i], self._answer(self.tuned[model], texts[i]))
+
+    def _answer(self, words: dict[str, Counter[str]], text: str) -> Answer:
+        hits = {label: 0.1 + sum(seen[w] for w in text.split()) for label, seen in words.items()}
+        total = sum(hits.values())
+        top = {label: math.log(n / total) for label, n in hits.items()}
+        label = max(sorted(top), key=lambda name: top[name])
+        return Answer(label=label, logprob=top[label], top=top)

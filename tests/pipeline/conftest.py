@@ -1,0 +1,65 @@
+"""A table that is learnt at once, a run directory, and a workshop with the provider in memory."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_provider import FakeProvider
+
+from tunesmith.config import PrepareConfig, RunConfig
+from tunesmith.events import Event
+from tunesmith.pipeline import RunDir, Workshop
+
+WORDS = {
+    "billing": ("invoice", "refund", "charge", "card", "tax"),
+    "shipping": ("parcel", "courier", "late", "address", "tracking"),
+    "account": ("login", "password", "email", "profile", "locked"),
+}
+FRAMES = ("about my {} and {}", "please help with {} or {}", "{} was wrong, so was {}")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Sixty rows in three labels, each text another one."""
+    rows = ["text,label"]
+    for label, words in WORDS.items():
+        pairs = itertools.islice(itertools.permutations(words, 2), 20)
+        rows += [
+            f'"{FRAMES[i % 3].format(*pair)}",{label}' for i, pair in enumerate(pairs)
+        ]
+    path = tmp_path / "mail.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def config(table: Path) -> RunConfig:
+    config = RunConfig(prepare=PrepareConfig(table=str(table)))
+    return replace(config, evaluate=replace(config.evaluate, bootstrap=50, baselines=False))
+
+
+class Told(list[Event]):
+    """Keeps the events it is told."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    @property
+    def words(self) -> str:
+        return "\n".join(event.message for event in self)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def provider() -> FakeProvider:
+    return FakeProvider()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, provider: FakeProvider, told: Told) -> Workshop:
+    return Workshop(run_dir=RunDir(tmp_path / "run"), provider=provider, report=told)

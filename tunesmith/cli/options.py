@@ -1,0 +1,130 @@
+"""Options of commands, made from the config dataclasses: one option a field, its help the line
+under it.
+
+Knows: fields and how an option is written. Does not know: any particular field, save a few names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tunesmith import config as configs
+from tunesmith.config import RunConfig
+from tunesmith.errors import NotFound
+
+Given = dict[str, dict[str, Any]]
+"""Section → field → value, of the options that were given."""
+
+NAMES = {"provider.name": "provider"}
+NO_OPTION = {"prepare.table", "prepare.seed", "train.seed"}
+"""The table is an argument, and `--seed` sets both seeds."""
+FILES = ("table", "validation")
+
+
+def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: the command's `given` becomes one option for each field of `sections`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        made = {_option(section, f): (section, f.name) for section, f in _fields(sections)}
+        place = {option.name: key for option, key in made.items()}
+
+        # The one place where parameters are not written down: they are made from the fields.
+        def with_options(**values: Any) -> None:
+            given: Given = {}
+            for name, (section, field) in place.items():
+                if (value := values.pop(name)) is not None:
+                    given.setdefault(section, {})[field] = value
+            command(given=given, **values)
+
+        own = inspect.signature(command, eval_str=True).parameters
+        parameters = [p for name, p in own.items() if name != "given"]
+        parameters += made
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+        for name in ("__name__", "__doc__", "__module__"):
+            setattr(with_options, name, getattr(command, name))
+        return with_options
+
+    return decorate
+
+
+def asked(
+    given: Given, *, base: RunConfig, overrides: list[str], seed: int | None = None
+) -> RunConfig:
+    """`base` with the options given and `--set` entries laid over it, paths made absolute.
+
+    Raises: ConfigError for an impossible value.
+    """
+    config = configs.overlay(base, given, "The command line")
+    if seed is not None:
+        seeds: Given = {"prepare": {"seed": seed}, "train": {"seed": seed}}
+        config = configs.overlay(config, seeds, "--seed")
+    config = configs.override(config, overrides)
+    paths: Given = {"prepare": {}}
+    for name in FILES:
+        if value := getattr(config.prepare, name):
+            paths["prepare"][name] = str(Path(value).expanduser().absolute())
+    return configs.overlay(config, paths, "The paths")
+
+
+def of_run_dir(run_dir: Path, config_file: Path | None) -> RunConfig:
+    """What the run directory (or, if given, `--config`) asks for.
+
+    Raises: NotFound where there is no run.
+    """
+    found = config_file or run_dir / "config.toml"
+    if config_file is None and not found.is_file():
+        raise NotFound(
+            f"There is no run in {run_dir}: it has no config.toml.",
+            fix="Begin one with: tunesmith run TABLE",
+        )
+    return configs.load(found)
+
+
+def _fields(sections: Iterable[str]) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    for section in sections:
+        for field in dataclasses.fields(getattr(RunConfig(), section)):
+            if f"{section}.{field.name}" not in NO_OPTION:
+                yield section, field
+
+
+def _option(section: str, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """A keyword parameter that typer makes an option of; None means: not given."""
+    part: type = type(getattr(RunConfig(), section))
+    kind, metavar = _kind(typing.get_type_hints(part)[field.name])
+    name = NAMES.get(f"{section}.{field.name}", field.name)
+    flag = "--" + name.replace("_", "-")
+    default = field.default
+    shown = default if isinstance(default, int | float | str) and default != "" else False
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+        help=configs.help_of(part)[field.name],
+        metavar=metavar,
+        show_default=str(shown) if shown is not False else False,
+        rich_help_panel=section,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _kind(hint: Any) -> tuple[type, str | None]:
+    """The type typer shall read, and what stands for the value in `--help`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return str, "|".join(args)
+    if origin is tuple:
+        return str, "A,B,…"
+    if args:  # X | None
+        return _kind(next(a for a in args if a is not type(None)))
+    return hint, None

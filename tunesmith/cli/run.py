@@ -1,0 +1,345 @@
+"""`tunesmith run`, and each verb on its own.
+
+Knows: which directory and which config a command means, and what is told when.
+Does not know: how a verb works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
+from tunesmith.config import RunConfig
+from tunesmith.errors import ConfigError, RequestError, StateError
+
+Table = Annotated[
+    Path | None,
+    typer.Argument(help="CSV, TSV, JSONL or Parquet. Without it, --run-dir goes on as it was."),
+]
+Place = Annotated[
+    Path | None, typer.Option(help="Folder of the run. Empty: runs/<table>-<n>, a new one.")
+]
+Existing = Annotated[Path, typer.Argument(help="Folder of the run.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with settings; options come on top.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any setting. Repeatable.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split and of training.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a run gets another table.")]
+Ask = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Ask the model this at the end. Repeatable."),
+]
+Keep = Annotated[
+    bool, typer.Option("--keep-serving", help="Leave the server on until Ctrl-C, once done.")
+]
+
+
+@takes_config("prepare", "train", "deploy", "evaluate", "provider")
+def run(
+    given: Given,
+    table: Table = None,
+    run_dir: Place = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    seed: Seed = None,
+    ask: Ask = None,
+    keep_serving: Keep = False,
+    as_json: Json = False,
+    yes: Yes = False,
+) -> None:
+    """From a table to a deployed and evaluated model: all five verbs.
+
+    Started again on the same folder it goes on where it stopped, and does nothing where nothing
+    has changed.
+    """
+    from tunesmith import pipeline
+
+    settled = _settle(given, table, run_dir, config, set_, seed)
+    with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
+        results = []
+        steps = pipeline.run(settled, shop)
+        for verb in pipeline.VERBS:
+            terminal.begin(verb)
+            results.append(next(steps))
+            terminal.result(results[-1], reused=verb in shop.run_dir.reused)
+        evaluated = results[-1]
+        assert isinstance(evaluated, pipeline.Evaluated)
+        if shop.run_dir.reused >= set(pipeline.VERBS):
+            terminal.line("Nothing has changed since the last start, so nothing was done again.")
+        pipeline.keep_config(settled, shop.run_dir, results)
+        at = None if shop.provider.place == "embedded" else shop.provider.endpoint().base_url
+        terminal.summary(evaluated, shop.run_dir, base_url=at)
+        answers = _ask(ask or [], evaluated.model, shop, terminal)
+        terminal.json(
+            {
+                "run_dir": str(shop.run_dir.path),
+                **asdict(evaluated),
+                "report": str(shop.run_dir.path / evaluated.report),
+                "predictions": str(shop.run_dir.path / evaluated.predictions),
+                "answers": answers,
+            }
+        )
+        if keep_serving:
+            _keep_serving(shop, terminal)
+
+
+@takes_config("prepare")
+def prepare(
+    given: Given,
+    table: Table = None,
+    run_dir: Place = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    seed: Seed = None,
+    as_json: Json = False,
+    yes: Yes = False,
+) -> None:
+    """Make training and validation examples from a table."""
+    from tunesmith import pipeline
+
+    settled = _settle(given, table, run_dir, config, set_, seed)
+    with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
+        terminal.begin("prepare")
+        result = pipeline.prepare(settled.prepare, shop.run_dir, terminal)
+        _tell("prepare", result, shop, terminal)
+
+
+@takes_config("provider")
+def upload(
+    given: Given,
+    run_dir: Existing,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Send a run's prepared files to the provider, each content once."""
+    _one_verb("upload", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+
+
+@takes_config("train", "provider")
+def train(
+    given: Given,
+    run_dir: Existing,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a run's uploaded files."""
+    _one_verb("train", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+
+
+@takes_config("deploy", "provider")
+def deploy(
+    given: Given,
+    run_dir: Existing,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make a run's model answer, and check that it answers as it was trained."""
+    _one_verb("deploy", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+
+
+@takes_config("evaluate", "provider")
+def evaluate(
+    given: Given,
+    run_dir: Existing,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run's deployed model and write its report."""
+    _one_verb("evaluate", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+
+
+def _settle(
+    given: Given,
+    table: Path | None,
+    run_dir: Path | None,
+    config: Path | None,
+    set_: list[str] | None,
+    seed: int | None,
+) -> RunConfig:
+    """What `run` and `prepare` are asked for. A table begins anew; without one the run directory's
+    own settings hold."""
+    from tunesmith import config as configs
+
+    if table is not None:
+        given.setdefault("prepare", {})["table"] = str(table)
+        base = configs.load(config) if config else RunConfig()
+    elif config is not None:
+        base = configs.load(config)
+    elif run_dir is not None:
+        base = of_run_dir(run_dir, None)
+    else:
+        raise ConfigError(
+            "No table is given.", fix="Say which: tunesmith run TABLE, or --run-dir to go on."
+        )
+    settled = asked(given, base=base, overrides=set_ or [], seed=seed)
+    if not settled.prepare.table:
+        raise ConfigError("No table is given.", fix="Say which: tunesmith run TABLE")
+    return settled
+
+
+def _one_verb(
+    verb: str,
+    base: RunConfig,
+    given: Given,
+    set_: list[str] | None,
+    run_dir: Path,
+    as_json: bool,
+) -> None:
+    from tunesmith import pipeline
+
+    settled = asked(given, base=base, overrides=set_ or [])
+    with _at_work(settled, run_dir, as_json=as_json, yes=True) as (shop, terminal):
+        pipeline.check(settled)
+        needed = pipeline.VERBS.index(verb)
+        earlier = list(pipeline.so_far(settled, shop))[:needed]
+        if len(earlier) < needed:
+            missing = pipeline.VERBS[len(earlier)]
+            raise StateError(
+                f"{run_dir} holds no result of {missing} for these settings.",
+                fix=f"Run first: tunesmith {missing} {run_dir}"
+                if missing != "prepare"
+                else f"Run first: tunesmith prepare TABLE --run-dir {run_dir}",
+            )
+        terminal.begin(verb)
+        result = _call(verb, settled, earlier, shop)
+        pipeline.keep_config(settled, shop.run_dir, [*earlier, result])
+        _tell(verb, result, shop, terminal)
+
+
+def _call(verb: str, config: RunConfig, earlier: Sequence[Any], shop: Any) -> Any:
+    from tunesmith import pipeline
+
+    if verb == "upload":
+        return pipeline.upload(earlier[0], shop)
+    if verb == "train":
+        return pipeline.train(config, earlier[0], earlier[1], shop)
+    if verb == "deploy":
+        return pipeline.deploy(config.deploy, earlier[2], shop)
+    return pipeline.evaluate(config.evaluate, earlier[0], earlier[2], earlier[3], shop)
+
+
+def _tell(verb: str, result: Any, shop: Any, terminal: Any) -> None:
+    from tunesmith import pipeline
+
+    if verb in shop.run_dir.reused:
+        terminal.line("  nothing has changed since it was done")
+    terminal.result(result, reused=verb in shop.run_dir.reused)
+    if isinstance(result, pipeline.Evaluated):
+        terminal.summary(result, shop.run_dir, base_url=None)
+    terminal.json({"run_dir": str(shop.run_dir.path), **asdict(result)})
+
+
+@contextmanager
+def _at_work(
+    config: RunConfig, place: Path | None, *, as_json: bool, yes: bool
+) -> Iterator[tuple[Any, Any]]:
+    """(workshop, terminal) for a run in `place`, or in a new folder.
+
+    Ctrl-C ends it with a word on how to go on; a folder in which nothing came about is removed.
+    """
+    from tunesmith import pipeline
+    from tunesmith.cli.terminal import Terminal, shortest
+
+    terminal = Terminal(as_json=as_json)
+    path = place or _next_folder(Path(config.prepare.table).stem)
+    is_new = place is None or not path.exists()
+    _check_same_table(config, path, yes=yes)
+    run_dir = pipeline.RunDir(path)
+    try:
+        with pipeline.open_workshop(config.provider, run_dir, terminal) as shop:
+            pipeline.keep_config(config, run_dir)
+            yield shop, terminal
+    except KeyboardInterrupt:
+        terminal.close()
+        go_on = f"tunesmith run --run-dir {shortest(run_dir.path)}"
+        typer.echo(f"\nStopped. To go on: {go_on}", err=True)
+        raise typer.Exit(130) from None
+    except RequestError:
+        if is_new:
+            _forget_if_empty(run_dir.path)
+        raise
+    finally:
+        terminal.close()
+
+
+def _next_folder(stem: str) -> Path:
+    """runs/<stem>-<n> with the first free n, created so that no other start takes it.
+
+    Raises: StorageError.
+    """
+    from tunesmith.errors import storage_error
+
+    number = 1
+    while True:
+        folder = Path("runs") / f"{stem}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise storage_error(error, folder) from None
+
+
+def _check_same_table(config: RunConfig, path: Path, *, yes: bool) -> None:
+    """Ask before a run on one table is replaced by one on another.
+
+    Raises: StateError when the answer is no, or nobody can be asked.
+    """
+    from tunesmith import config as configs
+    from tunesmith.cli.terminal import is_interactive
+
+    if yes or not (path / "config.toml").is_file():
+        return
+    before = configs.load(path / "config.toml").prepare.table
+    if before == config.prepare.table:
+        return
+    question = f"{path} holds a run on {before}. Replace it by one on {config.prepare.table}?"
+    if not (is_interactive() and typer.confirm(question, err=True)):
+        raise StateError(
+            f"{path} holds a run on another table, {before}.",
+            fix="Choose another --run-dir, or say --yes to replace it.",
+        )
+
+
+def _forget_if_empty(path: Path) -> None:
+    import shutil
+
+    bookkeeping = {".lock", "run-id", "config.toml"}
+    if all(file.name in bookkeeping for file in path.rglob("*") if file.is_file()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _ask(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[str, Any]]:
+    """The deployed model's answers to `texts`, over HTTP, told and returned."""
+    if not texts:
+        return []
+    answers = dict(shop.provider.classify(model, texts, concurrency=4))
+    for i, text in enumerate(texts):
+        terminal.answer(text, answers[i])
+    return [{"text": text, **asdict(answers[i])} for i, text in enumerate(texts)]
+
+
+def _keep_serving(shop: Any, terminal: Any) -> None:
+    import threading
+    from contextlib import suppress
+
+    at = shop.provider.endpoint()
+    terminal.line("")
+    terminal.line(f"Serving at {at.base_url}, until Ctrl-C. The key, valid until then: {at.key}")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()

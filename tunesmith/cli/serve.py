@@ -1,0 +1,33 @@
+"""`tunesmith serve`: the server, in the foreground."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8000,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when standard input closes.", hidden=True)
+    ] = False,
+    announce_json: Annotated[
+        bool, typer.Option("--announce-json", help="Print one line of JSON.", hidden=True)
+    ] = False,
+) -> None:
+    """Serve the OpenAI API: files, fine-tuning jobs, models and chat completions."""
+    from tunesmith import settings
+    from tunesmith.server.serve import serve as serve_forever
+
+    def announce(base_url: str, key: str) -> None:
+        if announce_json:
+            print(json.dumps({"base_url": base_url, "key": key}), flush=True)
+            return
+        print(f"Serving at {base_url}, until Ctrl-C.", flush=True)
+        if key:
+            print(f"An admin key, shown only this once: {key}", flush=True)
+
+    serve_forever(settings.load(), host, port, with_parent=with_parent, announce=announce)

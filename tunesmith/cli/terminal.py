@@ -1,0 +1,251 @@
+"""What a person sees while a run goes on, and at its end.
+
+On a terminal with colours and bars, elsewhere as plain lines. With --json it all goes to standard
+error, and standard output is left to the one JSON object.
+Knows: events and results. Does not know: who makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tunesmith.events import Event
+from tunesmith.pipeline import Deployed, Evaluated, Prepared, Result, RunDir, Trained, Uploaded
+from tunesmith.providers import Answer
+
+BAR_AFTER = 2.0  # seconds
+SHOWN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+LOOKS_SHOWN = 6
+"""Looks at the dev slice that get a line each; after that every fifth."""
+STYLES = {"warning": "yellow", "error": "red"}
+
+
+class Terminal:
+    """Prints a run. Call it with events; tell it which verb begins and what came out."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._console = Console(stderr=as_json, highlight=False, emoji=False, markup=False)
+        self._as_json = as_json
+        self._began = time.monotonic()
+        self._verb = ""
+        self._is_told = True
+        self._verb_began = 0.0
+        self._looks = 0
+        self._bar: Progress | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Tell an event."""
+        if event.kind == "metric":
+            self._metric(event)
+        elif event.kind == "progress":
+            self._progress(event.message, event.data["done"], event.data["total"])
+        elif event.kind == "decision":
+            self._decision(event.data)
+        elif event.kind in ("note", "warning", "error"):
+            self.line(f"  {event.message}", STYLES.get(event.kind, "dim"))
+
+    def begin(self, verb: str) -> None:
+        """A verb begins. Its heading waits until there is something to tell."""
+        self._verb, self._is_told, self._verb_began = verb, False, time.monotonic()
+
+    def line(self, text: str | Text, style: str = "") -> None:
+        """One line, under the heading of the verb that is at work."""
+        if not self._is_told:
+            self._is_told = True
+            passed = time.monotonic() - self._began
+            heading = Text(f"[{clock(passed)}] ", "dim") + Text(self._verb, "bold cyan")
+            self._console.print(heading, soft_wrap=True)
+        self._console.print(text, style=style, soft_wrap=True)
+
+    def result(self, result: Result, *, reused: bool) -> None:
+        """What the verb came to; nothing if it had been done before."""
+        self._end_bar()
+        if reused:
+            return
+        match result:
+            case Prepared():
+                self._prepared(result)
+            case Uploaded():
+                self.line(f"  files: {result.train_file}, {result.validation_file}")
+            case Trained():
+                self._trained(result)
+            case Deployed():
+                self._deployed(result)
+            case Evaluated():
+                self.line(f"  {result.num_examples:,} validation examples answered and scored")
+
+    def summary(self, evaluated: Evaluated, run_dir: RunDir, *, base_url: str | None) -> None:
+        """The final table, the verdict, and what can be done next."""
+        self._end_bar()
+        self._verb, self._is_told = "", True
+        self.line("")
+        self._scores(evaluated)
+        self.line("")
+        for sentence in evaluated.verdict:
+            self.line(sentence)
+        self.line("")
+        self.line(f"report    {shortest(run_dir.path / evaluated.report)}")
+        self.line(f"model     {evaluated.model}")
+        self.line(f'ask it    tunesmith chat {evaluated.model} "your text"')
+        ask = json.dumps(
+            {"model": evaluated.model, "messages": [{"role": "user", "content": "your text"}]}
+        )
+        if base_url is None:
+            self.line("serve it  tunesmith serve")
+        url = f"{base_url or 'http://127.0.0.1:8000/v1'}/chat/completions"
+        self.line(
+            f"over HTTP curl {url} -H 'Authorization: Bearer '$TUNESMITH_API_KEY "
+            f"-H 'Content-Type: application/json' -d '{ask}'"
+        )
+
+    def answer(self, text: str, answer: Answer, *, most: int = 3) -> None:
+        """An answer: its best labels with their probabilities, as small bars."""
+        self.line("")
+        self.line(f"› {text if len(text) <= 100 else text[:99] + '…'}", "bold")
+        for text_line in bars(answer, most=most):
+            self.line(text_line)
+
+    def json(self, data: object) -> None:
+        """The one object of --json."""
+        if self._as_json:
+            print(json.dumps(data, ensure_ascii=False), flush=True)
+
+    def close(self) -> None:
+        """Take a bar off the screen."""
+        self._end_bar()
+
+    # --- verbs ----------------------------------------------------------------------------------
+
+    def _decision(self, data: Mapping[str, object]) -> None:
+        line = Text(f"  {data['what']}: {data['value']} ")
+        self.line(line + Text(f"({data['reason']})", "dim"))
+
+    def _prepared(self, result: Prepared) -> None:
+        kept = result.fates.get("kept", 0)
+        gone = {fate: n for fate, n in result.fates.items() if fate != "kept"}
+        self.line(f"  {result.num_rows:,} rows: {kept:,} kept")
+        for fate, number in gone.items():
+            self.line(f"    {number:>7,} {fate}")
+        self.line(
+            f"  {result.num_train:,} to train on, {result.num_validation:,} to validate, "
+            f"{len(result.labels)} labels"
+        )
+
+    def _trained(self, result: Trained) -> None:
+        rate = result.trained_tokens / result.seconds if result.seconds else 0.0
+        self.line(
+            f"  trained on {result.trained_tokens:,} tokens in {duration(result.seconds)}"
+            + (f", {rate:,.0f} tokens/s" if rate else "")
+        )
+
+    def _deployed(self, result: Deployed) -> None:
+        parity = result.parity
+        self.line(
+            f"  parity: {parity.compared} held-out prompts, every label as the trainer gave it, "
+            f"log-probabilities within {parity.max_logprob_gap:.1e}"
+        )
+
+    def _metric(self, event: Event) -> None:
+        data = event.data
+        step, total = data.get("step", 0), data.get("total_steps", 0)
+        if "dev_loss" in data:
+            self._looks += 1
+            if self._looks <= LOOKS_SHOWN or self._looks % 5 == 0:
+                where = f"step {step}/{total}" if step else "head"
+                parts = [f"  {where:<14}"]
+                if "train_loss" in data:
+                    parts.append(f"loss {data['train_loss']:.3f}")
+                parts.append(f"dev loss {data['dev_loss']:.3f}")
+                if "dev_accuracy" in data:
+                    parts.append(f"dev accuracy {data['dev_accuracy']:.1%}")
+                self.line("  ".join(parts))
+        if step and total:
+            self._progress("Training", step, total)
+
+    # --- bars -----------------------------------------------------------------------------------
+
+    def _progress(self, what: str, done: float, total: float) -> None:
+        if not self._console.is_terminal or time.monotonic() - self._verb_began < BAR_AFTER:
+            return
+        if self._bar is None:
+            if not self._is_told:
+                self.line(f"  {what}", "dim")
+            self._bar = Progress(
+                TextColumn("  {task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.add_task(what, total=total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=what)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    # --- the table ------------------------------------------------------------------------------
+
+    def _scores(self, evaluated: Evaluated) -> None:
+        rows = [("this model", evaluated.metrics, evaluated.intervals)]
+        rows += [(b.name.replace("_", " "), b.metrics, b.intervals) for b in evaluated.baselines]
+        titles = (name.removesuffix("_macro") for name in SHOWN)
+        self.line("percent (95 % sure)   " + "".join(f"{title:<20}" for title in titles), "dim")
+        for name, metrics, intervals in rows:
+            cells = (_cell(metrics[key], intervals.get(key)) for key in SHOWN)
+            self.line(
+                f"{name:<22}" + "".join(f"{cell:<20}" for cell in cells),
+                "bold" if name == "this model" else "",
+            )
+
+
+def bars(answer: Answer, *, most: int) -> Iterable[str]:
+    """One line a label: name, bar, probability."""
+    import math
+
+    top = sorted(answer.top.items(), key=lambda item: -item[1])[:most]
+    top = top or [(answer.label, answer.logprob)]
+    width = max(len(label) for label, _ in top)
+    for label, logprob in top:
+        share = math.exp(logprob) if math.isfinite(logprob) else 1.0
+        yield f"  {label:<{width}}  {'█' * round(20 * share):<20} {100 * share:5.1f} %"
+    if answer.cut_tokens:
+        yield f"  (the last {answer.cut_tokens} tokens of the text were not read)"
+
+
+def clock(seconds: float) -> str:
+    """75 → "1:15"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def duration(seconds: float) -> str:
+    """75 → "1 min 15 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"
+
+
+def shortest(path: Path) -> str:
+    """The path as seen from the current folder, where it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _cell(value: float, interval: tuple[float, float] | None) -> str:
+    text = f"{100 * value:.1f}"
+    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval else text
+
+
+def is_interactive() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

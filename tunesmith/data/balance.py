@@ -1,0 +1,63 @@
+"""Evens out the class sizes: by cutting, repeating, weighting the loss, or not at all.
+
+Knows: how many rows each label has.
+Does not know: rows; which are cut or repeated is drawn by `split.draw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import polars as pl
+
+from tunesmith.config import Balance
+from tunesmith.data.findings import counted, percent
+from tunesmith.data.split import draw
+from tunesmith.events import Decision
+
+CUT = "dropped: balanced away"
+Mode = Literal["smallest", "repeat", "weight", "none"]
+
+MOST_DISCARDED = 20  # percent of the rows that `auto` cuts at most
+EVEN_ENOUGH = 1.5  # largest class over smallest up to which `auto` does not weight
+
+
+def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision | None]:
+    """How to balance classes of these sizes, and the decision when it was left to us."""
+    if asked != "auto":
+        return asked, None
+    smallest, largest, total = min(counts.values()), max(counts.values()), sum(counts.values())
+    discarded = total - smallest * len(counts)
+    sizes = f"{smallest:,} to {counted(largest, 'row')} a label"
+    mode: Mode
+    if not discarded:
+        mode, value, why = "none", "not needed", f"every label has {counted(smallest, 'row')}"
+    elif discarded * 100 <= MOST_DISCARDED * total:
+        mode, value = "smallest", f"every label cut to {counted(smallest, 'row')}"
+        why = (
+            f"{sizes}; that leaves out {discarded:,} of {total:,} rows, "
+            f"{percent(discarded / total)}, and up to {MOST_DISCARDED} % is worth it"
+        )
+    elif largest > EVEN_ENOUGH * smallest:
+        mode, value = "weight", "by weighting the loss; all rows stay"
+        why = f"{sizes}; cutting to the smallest would leave out {percent(discarded / total)} of all"
+    else:
+        mode, value, why = "none", "left as they are", f"{sizes} is even enough"
+    return mode, Decision(what="balance", value=value, reason=why)
+
+
+def keep_even(labels: pl.Series, seed: int) -> pl.Series:
+    """A Boolean series: as many rows of each label as the smallest has, drawn by chance."""
+    counts = dict(labels.value_counts().iter_rows())
+    return draw(labels, dict.fromkeys(counts, min(counts.values())), seed)
+
+
+def copies(labels: pl.Series, seed: int) -> pl.Series:
+    """How often each row is to be used so that every label comes to as many as the largest has."""
+    counts: dict[str, int] = dict(labels.value_counts().iter_rows())
+    largest = max(counts.values())
+    whole = {label: largest // number for label, number in counts.items()}
+    rest = {label: largest % number for label, number in counts.items()}
+    times = labels.replace_strict(list(whole), list(whole.values()), return_dtype=pl.Int64)
+    return times + draw(labels, rest, seed).cast(pl.Int64)

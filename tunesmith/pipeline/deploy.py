@@ -1,0 +1,152 @@
+"""deploy: the model answers under its name, and the parity gate proves that it answers as trained.
+
+The trainer noted its own answers to held-out prompts; the endpoint must give the same ones.
+Does not know: how the model is served.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from tunesmith.config import DeployConfig, to_toml
+from tunesmith.errors import ParityError
+from tunesmith.pipeline.results import Deployed, Parity, Trained
+from tunesmith.pipeline.rundir import digest, write_atomic
+from tunesmith.pipeline.workshop import Workshop
+
+CONCURRENCY = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The trainer's own answer to a held-out prompt."""
+
+    text: str
+    label: str
+    logprob: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One held-out prompt: the trainer's answer, and the endpoint's."""
+
+    text: str
+    trained_label: str
+    trained_logprob: float
+    label: str
+    logprob: float | None
+    """The endpoint's log-probability of its own label; None where it gives none."""
+    gap: float | None
+    """Distance of the two log-probabilities."""
+    cut_tokens: int
+    same: bool
+
+
+def inputs(config: DeployConfig, trained: Trained) -> str:
+    """Changes with the model and the strictness of the gate."""
+    return digest(config, trained.model, trained.job)
+
+
+def deploy(config: DeployConfig, trained: Trained, shop: Workshop) -> Deployed:
+    """The model, once its endpoint has passed the parity gate; parity.json holds every row.
+
+    Raises: ParityError, which names the likely cause; ProviderError.
+    """
+    made_from = inputs(config, trained)
+    if earlier := shop.run_dir.load("deploy", Deployed, made_from):
+        return earlier
+    started = time.monotonic()
+    rows = list(_compare(config, trained, shop))
+    gaps = [math.inf if row.gap is None else row.gap for row in rows]
+    parity = Parity(
+        compared=len(rows),
+        label_disagreements=sum(row.label != row.trained_label for row in rows),
+        max_logprob_gap=max(gaps),
+        tolerance=config.parity_tolerance,
+        passed=all(row.same for row in rows),
+    )
+    found = "" if parity.passed else cause(rows)
+    place = shop.run_dir.folder("deploy") / "parity.json"
+    whole = {**asdict(parity), "cause": found, "rows": [asdict(row) for row in rows]}
+    if not math.isfinite(parity.max_logprob_gap):
+        whole["max_logprob_gap"] = None
+    write_atomic(place, json.dumps(whole, ensure_ascii=False, indent=1).encode())
+    if not parity.passed:
+        differ = sum(not row.same for row in rows)
+        raise ParityError(
+            f"{trained.model} is not deployed: on {differ} of {len(rows)} held-out prompts the "
+            f"endpoint does not answer as the trainer did. {found}",
+            fix=f"All rows are in {place}.",
+        )
+    result = Deployed(
+        model=trained.model,
+        base_url=shop.provider.endpoint().base_url,
+        embedded=shop.provider.place == "embedded",
+        parity=parity,
+        seconds=time.monotonic() - started,
+    )
+    shop.run_dir.save("deploy", result, made_from, to_toml(config))
+    return result
+
+
+def cause(rows: Sequence[Compared]) -> str:
+    """The likeliest reason why some rows differ, as far as the rows can tell."""
+    bad = [row for row in rows if not row.same]
+    good = [row for row in rows if row.same]
+    if not good and all(row.label == row.trained_label for row in bad):
+        return (
+            "All labels agree and all log-probabilities are off: the numbers are computed in "
+            "another precision, or scaled."
+        )
+    if not good:
+        return (
+            "Every row differs: other weights answer under this name, or the endpoint cuts every "
+            "text into other tokens."
+        )
+    cut_apart = all(row.cut_tokens for row in bad) and not any(row.cut_tokens for row in good)
+    if cut_apart or min(len(row.text) for row in bad) > max(len(row.text) for row in good):
+        return "Only the longest texts differ: the endpoint cuts them at another place."
+    if all(row.text.isascii() for row in good) and not any(row.text.isascii() for row in bad):
+        return (
+            "Only texts with characters beyond ASCII differ: the endpoint decodes or normalises "
+            "text differently."
+        )
+    return "The rows that differ have neither length nor characters in common."
+
+
+def _compare(config: DeployConfig, trained: Trained, shop: Workshop) -> Iterator[Compared]:
+    samples = _samples(config, trained, shop)
+    texts = [sample.text for sample in samples]
+    answers = dict(shop.provider.classify(trained.model, texts, concurrency=CONCURRENCY))
+    for i, sample in enumerate(samples):
+        answer = answers[i]
+        known = math.isfinite(answer.logprob)
+        gap = abs(answer.logprob - sample.logprob) if known else None
+        close = gap is not None and gap <= config.parity_tolerance
+        yield Compared(
+            text=sample.text,
+            trained_label=sample.label,
+            trained_logprob=sample.logprob,
+            label=answer.label,
+            logprob=answer.logprob if known else None,
+            gap=gap,
+            cut_tokens=answer.cut_tokens,
+            same=close and answer.label == sample.label,
+        )
+
+
+def _samples(config: DeployConfig, trained: Trained, shop: Workshop) -> list[Sample]:
+    """The trainer's answers, at most `parity_examples`, spread evenly over those there are."""
+    content = shop.provider.download(trained.samples_file) if trained.samples_file else b""
+    found = [Sample(**json.loads(line)) for line in content.splitlines() if line.strip()]
+    if not found:
+        raise ParityError(
+            f"{trained.model} is not deployed: the trainer left no answers to compare with.",
+            fix="Train it again.",
+        )
+    wanted = min(config.parity_examples, len(found))
+    return [found[i * len(found) // wanted] for i in range(wanted)]

@@ -1,0 +1,236 @@
+"""train: create the fine-tuning job, or find the one an earlier start created, and see it through.
+
+Knows: how our settings become a job, and what to keep of its outcome.
+Does not know: how training works, where it happens.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic
+
+from tunesmith import catalog, wire
+from tunesmith.config import RunConfig, TrainConfig, to_toml
+from tunesmith.errors import (
+    ConfigError,
+    JobFailed,
+    NotOffered,
+    TunesmithError,
+    storage_error,
+)
+from tunesmith.events import Decision, Event, EventWriter, Kind
+from tunesmith.pipeline.results import Prepared, Trained, Uploaded
+from tunesmith.pipeline.rundir import digest, write_atomic
+from tunesmith.pipeline.workshop import Workshop
+
+S = TypeVar("S", bound=wire.Request)
+
+OF_RUN, OF_INPUTS = "tunesmith_run", "tunesmith_inputs"
+"""Metadata by which a later start knows its own job again."""
+LEVELS: dict[str, Kind] = {"info": "note", "warn": "warning", "error": "error"}
+
+
+def inputs(config: RunConfig, prepared: Prepared, uploaded: Uploaded) -> str:
+    """Changes when a setting, an example or the provider does; not when a file's id does."""
+    files = (uploaded.train_sha256, uploaded.validation_sha256, uploaded.server)
+    options = _options(config, prepared).model_dump()
+    return digest(config.train, options, files, _suffix(config, prepared))
+
+
+def check(config: RunConfig) -> None:
+    """Refuse impossible settings before anything starts.
+
+    Raises: ConfigError; NotOffered for a folder with a model that cannot be tuned.
+    """
+    _hyperparameters(config.train)
+    _options(config, None)
+    if Path(config.train.base_model).expanduser().is_dir():
+        catalog.find(config.train.base_model)
+
+
+def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Workshop) -> Trained:
+    """A model trained on the uploaded files.
+
+    Interrupted (Ctrl-C), it cancels the job. Killed, it leaves the job to the provider, and the
+    next start goes on following it.
+    Raises: JobFailed when the job ends in any other way than well; ProviderError; RequestError.
+    """
+    made_from = inputs(config, prepared, uploaded)
+    earlier = shop.run_dir.load("train", Trained, made_from)
+    if earlier and shop.provider.model(earlier.model):
+        return earlier
+    if earlier:
+        shop.report(_warning(f"{earlier.model} is gone from the server, so it is trained again."))
+    started = time.monotonic()
+    job = _own_job(made_from, shop)
+    if job is None:
+        job = shop.provider.create_job(_request(config, prepared, uploaded, made_from, shop))
+        shop.report(Event(kind="note", message=f"Job {job.id}"))
+    job = _see_through(job, shop)
+    result = _trained(job, time.monotonic() - started)
+    _keep_metrics(job, shop)
+    shop.run_dir.save("train", result, made_from, to_toml(config.train))
+    return result
+
+
+def _own_job(made_from: str, shop: Workshop) -> wire.Job | None:
+    """This run's job for these inputs, if it is alive or has left a model."""
+    own = {OF_RUN: shop.run_dir.id}
+    job = shop.provider.find_job({**own, OF_INPUTS: made_from})
+    if job and job.status not in wire.TERMINAL:
+        message = f"Going on with job {job.id}, which is {job.status.replace('_', ' ')}"
+        shop.report(Event(kind="note", message=message))
+        return job
+    if job and job.status == "succeeded" and shop.provider.model(job.fine_tuned_model or ""):
+        shop.report(Event(kind="note", message=f"Job {job.id} of an earlier start has succeeded"))
+        return job
+    stale = shop.provider.find_job(own)
+    if stale and stale.status not in wire.TERMINAL:
+        shop.provider.cancel(stale.id)
+        shop.report(_warning(f"Job {stale.id} had other settings; it was cancelled."))
+    return None
+
+
+def _see_through(job: wire.Job, shop: Workshop) -> wire.Job:
+    """Follow the job to its end; its events go to the run directory and to whoever is told."""
+    place = shop.run_dir.folder("train") / "events.jsonl"
+    try:
+        place.unlink(missing_ok=True)  # events are sent again from the first one
+        with closing(EventWriter(place)) as keep:
+            for sent in shop.provider.follow(job.id):
+                event = _event(sent)
+                keep(event)
+                shop.report(event)
+    except OSError as error:
+        raise storage_error(error, place) from None
+    except KeyboardInterrupt:
+        with suppress(TunesmithError):
+            shop.provider.cancel(job.id)
+            shop.report(_warning(f"Job {job.id} was cancelled."))
+        raise
+    job = shop.provider.job(job.id)
+    if job.status == "succeeded":
+        return job
+    code = str(job.error.get("code") or job.status)
+    why = job.error.get("message") or f"it was {job.status}"
+    yours_to_mend = code.startswith("invalid")
+    raise JobFailed(
+        f"Fine-tuning job {job.id} {job.status}: {why}".rstrip(".") + ".",
+        fix="Correct that and start the same command again."
+        if yours_to_mend
+        else "Start the same command again: a new job is made from the same files.",
+        job=job.id,
+        code=code,
+    )
+
+
+def _request(
+    config: RunConfig, prepared: Prepared, uploaded: Uploaded, made_from: str, shop: Workshop
+) -> wire.JobCreate:
+    can = shop.provider.can
+    if not can.train:
+        raise NotOffered(f"{shop.provider.place} trains no models. {can.reason}".strip())
+    hyperparameters = _hyperparameters(config.train)
+    return wire.JobCreate(
+        model=_base_model(config.train.base_model),
+        training_file=uploaded.train_file,
+        validation_file=uploaded.validation_file,
+        suffix=_suffix(config, prepared),
+        seed=config.train.seed,
+        method=wire.Method(supervised=wire.Supervised(hyperparameters=hyperparameters)),
+        metadata={OF_RUN: shop.run_dir.id, OF_INPUTS: made_from},
+        tunesmith=_options(config, prepared) if can.options else None,
+    )
+
+
+def _base_model(name: str) -> str:
+    """A name goes as it is, a folder by its full path."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _hyperparameters(config: TrainConfig) -> wire.Hyperparameters:
+    names = ("n_epochs", "batch_size", "learning_rate_multiplier")
+    return _fitting(wire.Hyperparameters, {n: getattr(config, n) for n in names})
+
+
+def _options(config: RunConfig, prepared: Prepared | None) -> wire.Options:
+    given = {n: getattr(config.train, n, None) for n in wire.Options.model_fields}
+    given["class_weights"] = prepared.class_weights if prepared else None
+    # Never fewer than the wire's default: asking for fewer later must not mean training again.
+    usual = wire.Options.model_fields["parity_examples"].default
+    given["parity_examples"] = max(usual, config.deploy.parity_examples)
+    return _fitting(wire.Options, given)
+
+
+def _fitting(kind: type[S], given: Mapping[str, object]) -> S:
+    """`given` as a wire shape, leaving out what is None.
+
+    Raises: ConfigError that names every impossible value.
+    """
+    try:
+        return kind.model_validate({name: v for name, v in given.items() if v is not None})
+    except pydantic.ValidationError as error:
+        wrong = {str(e["loc"][0]): e for e in error.errors() if e["type"] != "literal_error"}
+        raise ConfigError(
+            "; ".join(
+                f"{name} is {given[name]!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
+                for name, e in wrong.items()
+            )
+            + "."
+        ) from None
+
+
+def _suffix(config: RunConfig, prepared: Prepared) -> str:
+    return (config.train.suffix or prepared.name)[:64]
+
+
+def _event(sent: wire.JobEvent) -> Event:
+    at = float(sent.created_at)
+    if sent.type == "metrics":
+        return Event(kind="metric", message=sent.message, data=sent.data, at=at)
+    if {"what", "value", "reason"} <= sent.data.keys():
+        return Event(kind="decision", message=sent.message, data=sent.data, at=at)
+    kind = LEVELS[sent.level]
+    return Event(kind=kind, message=sent.message, data=sent.data, at=at)
+
+
+def _trained(job: wire.Job, seconds: float) -> Trained:
+    facts = dict(job.tunesmith.get("facts") or {})
+    assert job.fine_tuned_model, job
+    return Trained(
+        job=job.id,
+        model=job.fine_tuned_model,
+        status=job.status,
+        base_model=job.model,
+        method=str(facts.get("method") or job.method.get("type")),
+        hyperparameters=job.hyperparameters,
+        trained_tokens=job.trained_tokens or 0,
+        steps=int(facts.get("steps") or 0),
+        chosen_step=facts.get("chosen_step"),
+        texts_cut=int(facts.get("texts_cut") or 0),
+        samples_file=job.tunesmith.get("samples_file"),
+        decisions=tuple(Decision(**d) for d in facts.get("decisions") or ()),
+        facts=facts,
+        seconds=float(job.finished_at - job.created_at) if job.finished_at else seconds,
+    )
+
+
+def _keep_metrics(job: wire.Job, shop: Workshop) -> None:
+    """The job's result file as metrics.csv. OpenAI sends it in base64, others as it is."""
+    if not job.result_files:
+        return
+    content = shop.provider.download(job.result_files[0])
+    if not content.startswith(b"step,"):
+        content = base64.b64decode(content)
+    write_atomic(shop.run_dir.folder("train") / "metrics.csv", content)
+
+
+def _warning(message: str) -> Event:
+    return Event(kind="warning", message=message)

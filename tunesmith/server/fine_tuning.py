@@ -1,0 +1,205 @@
+"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, events, checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic_core import from_json
+
+from tunesmith import catalog, wire
+from tunesmith.errors import TunesmithError, nearest
+from tunesmith.server.auth import Caller
+from tunesmith.server.errors import ApiError, no_job
+from tunesmith.server.replies import listed, shaped
+from tunesmith.settings import Settings
+from tunesmith.store.paging import Cursor
+from tunesmith.store.rows import EventRow, JobRow
+from tunesmith.store.store import Store
+
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+def router(settings: Settings, store: Store) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/fine_tuning/jobs")
+
+    @routes.post("")
+    async def create_job(request: Request) -> JSONResponse:
+        body = await request.body()
+        row = await run_in_threadpool(_new_row, settings, store, body, request)
+        files = f"Validating training file: {row.training_file}"
+        if row.validation_file:
+            files += f" and validation file: {row.validation_file}"
+        messages = (f"Created fine-tuning job: {row.id}", files)
+        events = [EventRow(message=message) for message in messages]
+        repeated = _is_repeated(request)
+        job = await run_in_threadpool(store.jobs.create, row, events, repeated=repeated)
+        return JSONResponse(_shape(job, settings))
+
+    @routes.get("")
+    def list_jobs(request: Request, after: str | None = None, limit: Limit = 20) -> JSONResponse:
+        cursor, keep = Cursor(limit=limit, after=after), _by_metadata(request.query_params)
+        page = store.jobs.page(cursor, keep=keep)
+        return listed([_shape(row, settings) for row in page.data], page.has_more)
+
+    def found(job_id: str) -> JobRow:
+        if (row := store.jobs.get(job_id)) is None:
+            raise no_job(job_id)
+        return row
+
+    @routes.get("/{job_id}")
+    def retrieve_job(job_id: str) -> JSONResponse:
+        return JSONResponse(_shape(found(job_id), settings))
+
+    @routes.post("/{job_id}/cancel")
+    def cancel_job(job_id: str) -> JSONResponse:
+        found(job_id)
+        return JSONResponse(_shape(store.jobs.cancel(job_id), settings))
+
+    @routes.get("/{job_id}/events")
+    def list_events(job_id: str, after: str | None = None, limit: Limit = 20) -> JSONResponse:
+        page = store.jobs.events(found(job_id).id, Cursor(limit=limit, after=after))
+        return listed([shaped(wire.JobEvent, row) for row in page.data], page.has_more)
+
+    @routes.get("/{job_id}/checkpoints")
+    def list_checkpoints(job_id: str, after: str | None = None, limit: Limit = 10) -> JSONResponse:
+        page = store.jobs.checkpoints(found(job_id).id, Cursor(limit=limit, after=after))
+        data = [shaped(wire.Checkpoint, row) for row in page.data]
+        return listed(data, page.has_more, ends=True)
+
+    return routes
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def _new_row(settings: Settings, store: Store, body: bytes, request: Request) -> JobRow:
+    """The row of the job that is asked for.
+
+    Raises: pydantic's ValidationError and ApiError 400 for a request that cannot be met.
+    """
+    try:
+        asked = wire.JobCreate.model_validate(_without_nulls(from_json(body)))
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise  # pydantic's own, which says more
+        raise ApiError(400, "The body of the request is not valid JSON.") from None
+    hyperparameters = _hyperparameters(asked)
+    base_model, start_from = _model(settings, store, asked.model)
+    _check_file(store, asked.training_file, "training_file")
+    if asked.validation_file is not None:
+        _check_file(store, asked.validation_file, "validation_file")
+    caller: Caller = request.scope["caller"]
+    key = request.headers.get("idempotency-key", "")
+    return JobRow(
+        key_id=caller.id,
+        request_hash=hashlib.sha256(
+            b"\n".join([caller.id.encode(), key.encode(), body])
+        ).hexdigest(),
+        model=asked.model,
+        base_model=base_model,
+        start_from=start_from,
+        training_file=asked.training_file,
+        validation_file=asked.validation_file,
+        user_provided_suffix=asked.suffix,
+        seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+        hyperparameters=hyperparameters.model_dump(),
+        options=(asked.tunesmith or wire.Options()).model_dump(),
+        metadata=asked.metadata,
+    )
+
+
+def _without_nulls(value: Any) -> Any:
+    """An explicit null means the same as leaving the argument out."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def _hyperparameters(asked: wire.JobCreate) -> wire.Hyperparameters:
+    """The hyperparameters, from `method` or from the older place at the top."""
+    method = asked.method or wire.Method()
+    if method.type != "supervised" or method.dpo or method.reinforcement:
+        raise ApiError(
+            400,
+            f"The method '{method.type}' is not offered by this server; 'supervised' is.",
+            param="method",
+        )
+    if asked.integrations:
+        raise ApiError(
+            400,
+            "This server sends nothing to other services; leave 'integrations' out. The metrics of "
+            "every step are in the job's events and its result file.",
+            param="integrations",
+        )
+    if method.supervised is not None:
+        return method.supervised.hyperparameters
+    return asked.hyperparameters or wire.Hyperparameters()
+
+
+def _model(settings: Settings, store: Store, name: str) -> tuple[str, str | None]:
+    """Base model, and the tuned model to start from, for a name that a job gives.
+
+    Raises: ApiError 400 with the nearest name.
+    """
+    if name in catalog.catalog():
+        return name, None
+    if (row := store.models.get(name)) is not None:
+        return row.base_model, row.id
+    hint = nearest(name, [*catalog.catalog(), *(model.id for model in store.models.all())])
+    if settings.allow_folders:
+        try:
+            base = catalog.find(name)
+            return str(base.folder), None
+        except TunesmithError as error:
+            hint = str(error)
+    message = f"Model {name} is not available for fine-tuning or does not exist. {hint}"
+    raise ApiError(400, message, code="model_not_available")
+
+
+def _check_file(store: Store, file_id: str, param: str) -> None:
+    row = store.files.get(file_id)
+    if row is None:
+        raise ApiError(400, f"invalid {param}: {file_id}", param=param)
+    if row.purpose != "fine-tune":
+        raise ApiError(
+            400,
+            f"invalid {param}: {file_id} has the purpose '{row.purpose}'; upload it again with "
+            "the purpose 'fine-tune'.",
+            param=param,
+        )
+
+
+def _is_repeated(request: Request) -> bool:
+    """Whether the client may have sent this very request before and lost the reply."""
+    retry = request.headers.get("x-stainless-retry-count", "0")
+    return retry not in ("", "0") or "idempotency-key" in request.headers
+
+
+def _by_metadata(query: Mapping[str, str]) -> Callable[[JobRow], bool]:
+    """The filter of `metadata[key]=value`, or of `metadata=null` for jobs without any."""
+    wanted = {m[1]: v for k, v in query.items() if (m := re.fullmatch(r"metadata\[(.*)\]", k))}
+    if query.get("metadata") in ("", "null"):
+        return lambda row: not row.metadata
+    return lambda row: wanted.items() <= (row.metadata or {}).items()
+
+
+# --- replies --------------------------------------------------------------------------------------
+
+
+def _shape(row: JobRow, settings: Settings) -> dict[str, Any]:
+    ours = ("options", "samples_file", "facts", "progress")
+    own = {k: v for k, v in vars(row).items() if k in wire.Job.model_fields}
+    return wire.Job(
+        **own,
+        organization_id=f"org-{settings.organization}",
+        method={"type": "supervised", "supervised": {"hyperparameters": row.hyperparameters}},
+        tunesmith={name: getattr(row, name) for name in ours},
+    ).model_dump()

@@ -1,0 +1,103 @@
+"""GET and DELETE /v1/models: base models and tuned ones; and where a tuned model's folder is."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from tunesmith import catalog, wire
+from tunesmith.server.errors import ApiError, no_model
+from tunesmith.server.replies import shaped
+from tunesmith.serving.pool import EnginePool
+from tunesmith.settings import Settings
+from tunesmith.store.store import Store
+
+REMEMBER_SECONDS = 5.0
+"""A model that another server deletes answers here at most this much longer."""
+
+
+class Folders:
+    """Folders of tuned models by name, remembered for a few seconds."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._known: dict[str, tuple[float, Path]] = {}
+
+    async def find(self, name: str) -> Path:
+        """The folder of that tuned model.
+
+        Raises: ApiError 404, or 400 for a base model, which cannot answer yet.
+        """
+        known = self._known.get(name)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        row = await run_in_threadpool(self._store.models.get, name)
+        if row is None:
+            raise _is_base(name) if name in catalog.catalog() else no_model(name)
+        folder = self._settings.models_dir / row.folder
+        self._known[name] = (time.monotonic() + REMEMBER_SECONDS, folder)
+        return folder
+
+    def forget(self, name: str) -> None:
+        """The model is gone."""
+        self._known.pop(name, None)
+
+
+def router(settings: Settings, store: Store, folders: Folders, pool: EnginePool) -> APIRouter:
+    """The routes."""
+    routes = APIRouter()
+
+    @routes.get("/models")
+    def list_models() -> JSONResponse:
+        data = [shaped(wire.Model, row) for row in store.models.all()]
+        data += [_base(name) for name in catalog.catalog()]
+        return JSONResponse({"object": "list", "data": data})
+
+    # Model names may hold slashes once decoded, so the rest of the path is one name.
+    @routes.get("/models/{model:path}")
+    def retrieve_model(model: str) -> JSONResponse:
+        if model in catalog.catalog():
+            return JSONResponse(_base(model))
+        if (row := store.models.get(model)) is None:
+            raise no_model(model)
+        return JSONResponse(shaped(wire.Model, row))
+
+    @routes.delete("/models/{model:path}")
+    def delete_model(model: str, request: Request) -> JSONResponse:
+        owned = request.scope["caller"].role == "admin"
+        if model in catalog.catalog() or (not owned and store.models.get(model)):
+            raise ApiError(
+                403,
+                f"You have insufficient permissions to delete the model '{model}'. Tuned models "
+                "are deleted with an admin key; base models stay.",
+            )
+        row = store.models.delete(model)
+        if row is None:
+            raise no_model(model)
+        folders.forget(model)
+        pool.forget(model)
+        shutil.rmtree(settings.models_dir / row.folder, ignore_errors=True)
+        return JSONResponse(wire.Deleted(id=model, object="model").model_dump())
+
+    return routes
+
+
+def _base(name: str) -> dict[str, Any]:
+    created = catalog.catalog()[name].created
+    return wire.Model(id=name, created=created, owned_by="system").model_dump()
+
+
+def _is_base(name: str) -> ApiError:
+    return ApiError(
+        400,
+        f"'{name}' is a base model and cannot answer before it is tuned. Create a fine-tuning job "
+        "with it and ask the tuned model.",
+        param="model",
+    )

@@ -1,0 +1,141 @@
+"""Runs the server in this process: `serve`.
+
+Knows: sockets, logging, how the parts are put together, when to stop.
+Does not know: the terminal; what is to be told goes through `announce`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from tunesmith.errors import ConfigError, storage_error
+from tunesmith.server.app import make_app
+from tunesmith.serving.pool import EnginePool
+from tunesmith.settings import Settings
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.keys import new_key
+from tunesmith.store.store import Store, open_store
+from tunesmith.work.worker import Worker
+
+Announce = Callable[[str, str], None]
+"""Called with the base URL and a key ("" when there is none to tell) once the server listens."""
+
+
+def serve(
+    settings: Settings, host: str, port: int, *, with_parent: bool = False, announce: Announce
+) -> None:
+    """Serve until told to stop. Port 0: any free one.
+
+    `with_parent`: stop when standard input ends, and accept a throw-away key, which `announce` is
+    told. Otherwise `announce` is told an admin key on the very first start only.
+
+    Raises: ConfigError when the address cannot be used; StorageError; MissingExtra.
+    """
+    listener = _listen(host, port)
+    _log(settings, to_terminal=not with_parent)
+    store = open_store(settings)
+    blobs = Blobs(settings.blobs)
+    worker = Worker(settings, store, blobs)
+    pool = EnginePool(
+        max_loaded=settings.max_loaded_models,
+        max_batch_tokens=settings.max_batch_tokens,
+        threads=settings.threads,
+    )
+    own_key = new_key() if with_parent else None
+    key = own_key or _first_key(store)
+    app = make_app(settings, store, blobs, pool, worker=worker, own_key=own_key)
+    server = Server(app, f"http://{_shown(listener)}/v1", lambda url: announce(url, key))
+    if with_parent:
+        with contextlib.suppress(PermissionError):  # leads a group already
+            os.setpgid(0, 0)  # Ctrl-C is for the parent, which then ends our input
+        threading.Thread(target=_wait_for_parent, args=(worker, server), daemon=True).start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        store.close()
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it listens."""
+
+    def __init__(self, app: Any, base_url: str, announce: Callable[[str], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=5,
+        )
+        super().__init__(config)
+        self._announce = announce
+        self.base_url = base_url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce(self.base_url)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that a port that is taken is known before anything starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {port} on {host} is in use by another program.",
+                fix=f"Stop it, or give another port: tunesmith serve --port {port + 1}",
+            ) from None
+        raise ConfigError(
+            f"The server cannot listen on {host}, port {port}: {error.strerror}.",
+            fix="Use --host 127.0.0.1 for this machine only, --host 0.0.0.0 for the network, and a "
+            "port above 1023.",
+        ) from None
+    except OverflowError:
+        raise ConfigError(f"{port} is no port.", fix="Give one from 1 to 65535.") from None
+
+
+def _shown(listener: socket.socket) -> str:
+    """Host and port under which this machine reaches the socket."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _log(settings: Settings, *, to_terminal: bool) -> None:
+    path = settings.data_dir / "server.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if to_terminal:
+        handlers.append(logging.StreamHandler())
+        handlers[-1].setLevel(logging.WARNING)
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=line, handlers=handlers, force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _first_key(store: Store) -> str:
+    """An admin key when there is no key at all yet, else nothing."""
+    return "" if store.keys.all() else store.keys.create("admin", role="admin")[0]
+
+
+def _wait_for_parent(worker: Worker, server: uvicorn.Server) -> None:
+    """Stop training, then the server, when standard input ends."""
+    while os.read(0, 65536):
+        pass
+    worker.stop()
+    server.should_exit = True

@@ -1,0 +1,128 @@
+"""The job folder as the server sees it: what goes in before training, what stays after it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tunesmith.data.chatfile import check_chat
+from tunesmith.errors import JobFailed, storage_error
+from tunesmith.settings import Settings
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.rows import JobRow
+from tunesmith.store.store import Store
+from tunesmith.work.runner import LOG
+
+GONE = {"training_file": "deleted_training_file", "validation_file": "invalid_validation_file"}
+KEPT = {LOG, "job.json", "events.jsonl", "result.json", "error.json", "metrics.csv"}
+"""What is left in the folder of a job that has ended."""
+SHOWN_PROBLEMS = 3
+
+
+def given(job: JobRow) -> dict[str, str]:
+    """The ids of the files the job was given, by parameter."""
+    ids = {"training_file": job.training_file, "validation_file": job.validation_file}
+    return {param: file_id for param, file_id in ids.items() if file_id}
+
+
+def fetch(store: Store, blobs: Blobs, job: JobRow, job_dir: Path) -> None:
+    """Copy the job's files into its folder; from then on they may be deleted.
+
+    Raises: JobFailed when one is gone already; StorageError.
+    """
+    for param, file_id in given(job).items():
+        target = job_dir / f"{param}.jsonl"
+        if target.exists():
+            continue
+        if store.files.get(file_id) is None:
+            what = param.replace("_", " ")
+            raise JobFailed(
+                f"The {what} {file_id} was deleted before the job could read it.",
+                fix="Upload it again and create the job again.",
+                code=GONE[param],
+                param=param,
+            )
+        temporary = target.with_suffix(".tmp")
+        try:
+            job_dir.mkdir(parents=True, exist_ok=True)
+            with blobs.open(file_id) as source, temporary.open("wb") as file:
+                shutil.copyfileobj(source, file, 1024 * 1024)
+            temporary.replace(target)
+        except OSError as error:
+            raise storage_error(error, target) from error
+
+
+def check(job: JobRow, job_dir: Path) -> None:
+    """Check the content of the job's files.
+
+    Raises: JobFailed with OpenAI's code and the first problems found.
+    """
+    for param in given(job):
+        found = list(islice(check_chat(job_dir / f"{param}.jsonl", param), SHOWN_PROBLEMS + 1))
+        if found:
+            message = " ".join(problem.message for problem in found[:SHOWN_PROBLEMS])
+            more = " There are more problems in this file." if len(found) > SHOWN_PROBLEMS else ""
+            raise JobFailed(message + more, code=found[0].code, param=found[0].param)
+
+
+def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> None:
+    """Write job.json, what the training process reads.
+
+    Raises: JobFailed when the model to start from was deleted; StorageError.
+    """
+    start_from = store.models.get(job.start_from) if job.start_from else None
+    if job.start_from and start_from is None:
+        raise JobFailed(
+            f"The model to start from, {job.start_from}, was deleted.",
+            fix="Create the job again with another model.",
+            code="model_not_available",
+            param="model",
+        )
+    files = {param: str(job_dir / f"{param}.jsonl") for param in given(job)}
+    request: dict[str, Any] = {
+        "job": job.id,
+        "base_model": job.base_model,
+        "start_from": str(settings.models_dir / start_from.folder) if start_from else None,
+        "training_file": files["training_file"],
+        "validation_file": files.get("validation_file"),
+        "seed": job.seed,
+        "hyperparameters": job.hyperparameters,
+        "options": job.options,
+        "threads": settings.threads,
+    }
+    path = job_dir / "job.json"
+    try:
+        path.with_suffix(".tmp").write_text(json.dumps(request, indent=1), encoding="utf-8")
+        path.with_suffix(".tmp").replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def sweep(settings: Settings, store: Store, blobs: Blobs) -> None:
+    """Remove what nobody needs: working files of jobs that have ended, folders of models that
+    were deleted or never finished, files whose time is over."""
+    for job_dir in _ended(store, settings.jobs_dir):
+        for path in job_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in KEPT:
+                path.unlink(missing_ok=True)
+    unused = _ended(store, settings.models_dir)  # before the models: a job may end in between
+    known = {model.folder for model in store.models.all()}
+    for folder in unused:
+        if folder.name not in known:
+            shutil.rmtree(folder, ignore_errors=True)
+    for file in store.files.expired():
+        store.files.delete(file.id)
+        blobs.delete(file.id)
+
+
+def _ended(store: Store, parent: Path) -> list[Path]:
+    """Folders in `parent` whose name begins with the id of a job that has ended."""
+    folders = list(parent.iterdir()) if parent.exists() else []
+    job_ids = {folder: folder.name[: len("ftjob-") + 24] for folder in folders}
+    ended = store.jobs.ended(list(job_ids.values()))
+    return [folder for folder in folders if job_ids[folder] in ended]

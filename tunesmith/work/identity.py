@@ -1,0 +1,50 @@
+"""Worker names, and whether the process behind one is gone.
+
+A name says host, process id and when that process started, so that neither a process id used
+again nor a second container of the same host name is taken for a living worker.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+
+def own_name() -> str:
+    """A name for a worker of this process."""
+    return "|".join([_host(), str(os.getpid()), _started(os.getpid()), secrets.token_hex(4)])
+
+
+def is_gone(name: str) -> bool:
+    """Whether the worker of that name is certainly dead; about other hosts nothing is certain."""
+    host, pid, started, _ = name.split("|")
+    if host != _host():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # somebody else's process, alive
+    return _started(int(pid)) != started
+
+
+def _host() -> str:
+    """Host name, and which set of process ids we see (each container has its own)."""
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    """When the process started, in the kernel's own count; empty where there is no /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The second field, the program's name, may hold spaces and brackets; count behind it.
+        return f"{boot}-{stat.rpartition(')')[2].split()[19]}"
+    except OSError:
+        return ""
