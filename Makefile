@@ -34,7 +34,7 @@ bench: $(VENV)/.bench
 
 clean:
 	rm -rf $(VENV) build dist runs/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find tunesmith tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each file below stands for an installed extra; `dev` holds all of `local`, `bench` all of `dev`.
 # Installing takes a few minutes the first time, most of them for torch.

@@ -19,7 +19,7 @@ from tunesmith.providers.provider import Answer, Capabilities, Endpoint
 
 
 class FakeProvider:
-    """`place` and `can` may be set; `outcome` says how the next jobs end; `spoil` alters answers."""
+    """`outcome` says how the next jobs end, `spoil` alters answers; `place`, `can` may be set."""
 
     def __init__(self) -> None:
         self.can = Capabilities()
@@ -105,10 +105,12 @@ class FakeProvider:
     def jobs(self) -> Iterator[wire.Job]:
         yield from reversed(self.all_jobs.values())
 
-    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent | wire.Job]:
         job = self.job(job_id)
         yield self._event(f"Created fine-tuning job: {job_id}")
         self.while_following()
+        job.tunesmith = {"progress": {"message": "Reading", "done": 3, "total": 9}}
+        yield job
         if job.status not in wire.TERMINAL:
             self._train(job)
         for step, loss in enumerate((1.5, 0.7, 0.2)):

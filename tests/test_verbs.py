@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 VERBS = ("prepare", "upload", "train", "deploy", "evaluate")
 
 
-@pytest.mark.parametrize("number, verb", enumerate(VERBS, 1))
+@pytest.mark.parametrize("number, verb", list(enumerate(VERBS, 1)))
 def test_every_verb_has_its_five_places(number, verb):
     from tunesmith.cli import COMMANDS
     from tunesmith.pipeline.rundir import FOLDERS

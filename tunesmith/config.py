@@ -71,7 +71,7 @@ class TrainConfig:
     n_epochs: int | None = None
     """Full passes over the training examples, at most. Empty: chosen from their number."""
     batch_size: int | None = None
-    """Examples per step. Empty: as many as fill about 2,048 tokens."""
+    """Examples per step. Empty: as many as fill about 1,024 tokens."""
     learning_rate_multiplier: float | None = None
     """1.0 is the base model's own rate. Empty: 1.0."""
     weight_decay: float = 0.01

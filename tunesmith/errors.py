@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -138,3 +139,12 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             fix="Choose a folder you may write to with --run-dir or TUNESMITH_DATA_DIR.",
         )
     return StorageError(f"{path}: {error.strerror or error}.", fix="Check the path and its rights.")
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block into the StorageError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error

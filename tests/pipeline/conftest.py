@@ -25,9 +25,7 @@ def table(tmp_path: Path) -> Path:
     rows = ["text,label"]
     for label, words in WORDS.items():
         pairs = itertools.islice(itertools.permutations(words, 2), 20)
-        rows += [
-            f'"{FRAMES[i % 3].format(*pair)}",{label}' for i, pair in enumerate(pairs)
-        ]
+        rows += [f'"{FRAMES[i % 3].format(*pair)}",{label}' for i, pair in enumerate(pairs)]
     path = tmp_path / "mail.csv"
     path.write_text("\n".join(rows) + "\n")
     return path

@@ -36,7 +36,7 @@ def test_a_run_yields_the_five_results_and_leaves_them_on_disk(config, shop):
         assert (folder / pipeline.FOLDERS[verb] / "result.json").is_file()
     for made in ("03-train/events.jsonl", "03-train/metrics.csv", "04-deploy/parity.json"):
         assert (folder / made).is_file()
-    assert (folder / evaluated.report).read_text().startswith("<!doctype html>")
+    assert "<!doctype html>" in (folder / evaluated.report).read_text()
 
 
 def test_a_second_start_does_nothing_and_asks_nobody(config, shop, provider, told):
@@ -139,8 +139,8 @@ def test_config_toml_says_what_was_asked_and_why(config, shop):
     results = run(config, shop)
     pipeline.keep_config(config, shop.run_dir, results)
     text = (shop.run_dir.path / "config.toml").read_text()
-    assert "# head: as asked\nmethod = \"auto\"" in text
-    assert "[prepare]" in text and "# text: " in text
+    assert '# head: as asked\nmethod = "auto"' in text
+    assert "\n# 'text': " in text
     from tunesmith import config as configs
 
     assert configs.load(shop.run_dir.path / "config.toml") == config

@@ -8,15 +8,20 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
 
 from tunesmith.errors import ConfigError, MissingExtra, StorageError
 from tunesmith.settings import Settings
 from tunesmith.store import database as database_module
-from tunesmith.store.database import NEWEST, Database
+from tunesmith.store.database import NEWEST, Database, _sentence
 from tunesmith.store.rows import FileRow
 from tunesmith.store.store import open_store
 from tunesmith.store.tables import METADATA
+
+TABLES = METADATA.sorted_tables
 
 
 def a_file(**fields):
@@ -130,6 +135,20 @@ def test_a_file_that_is_no_database_is_told(tmp_path):
     (tmp_path / "tunesmith.db").write_text("this is not a database " * 100)
     with pytest.raises(StorageError, match="does not answer as it should"):
         open_store(Settings(data_dir=tmp_path))
+
+
+def test_the_tables_can_be_made_on_postgresql_too():
+    statements = [str(CreateTable(t).compile(dialect=postgresql.dialect())) for t in TABLES]
+    assert len(statements) == 6
+    assert all("seq BIGSERIAL NOT NULL" in statement for statement in statements)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password():
+    error = DBAPIError("", {}, Exception("connection refused\nmore"))
+    url = make_url("postgresql://me:secret@host/name").render_as_string()
+    told = str(_sentence(error, url))
+    assert "connection refused" in told
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize(

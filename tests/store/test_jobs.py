@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -83,8 +84,8 @@ def test_jobs_are_filtered_and_paged(store):
 def test_a_job_is_leased_once(store, job):
     assert lease(store, "a").id == job.id
     assert lease(store, "b") is None
-    assert store.jobs.is_held(job.id, "a")
-    assert not store.jobs.is_held(job.id, "b")
+    assert store.jobs.is_held(replace(job, worker="a"))
+    assert not store.jobs.is_held(replace(job, worker="b"))
 
 
 def test_many_workers_at_once_lease_a_job_once(store, job):
@@ -115,12 +116,12 @@ def test_a_silent_workers_job_is_taken_over_and_a_beating_ones_is_not(store, job
     lease(store, "a")
     time.sleep(0.02)
     silence = time.time()
-    store.jobs.beat("a")
+    store.jobs.beat(["a"])
     assert lease(store, "b", silent_before=silence) is None
     time.sleep(0.02)
     assert lease(store, "b", silent_before=time.time()).worker == "b"
-    store.jobs.beat("a")
-    assert not store.jobs.is_held(job.id, "a")
+    store.jobs.beat(["a"])
+    assert not store.jobs.is_held(replace(job, worker="a"))
 
 
 def test_a_worker_that_lost_its_lease_can_write_no_more(store, job):
@@ -129,6 +130,11 @@ def test_a_worker_that_lost_its_lease_can_write_no_more(store, job):
     with pytest.raises(StateError, match="no longer this worker's"):
         store.jobs.write(job.id, Change(to="queued"), worker="a")
     assert store.jobs.write(job.id, Change(to="queued"), worker="b").status == "queued"
+
+
+def test_a_worker_that_asks_again_has_given_up_its_job(store, job):
+    lease(store, "a")
+    assert lease(store, "a").id == job.id
 
 
 def test_a_released_job_can_be_taken(store, job):
@@ -145,7 +151,7 @@ def test_cancelling_ends_the_lease_and_can_be_repeated(store, job):
     assert store.jobs.cancel(job.id).status == "cancelled"
     cancelled = [e for e in store.jobs.events(job.id, Cursor(limit=9)).data if "ancel" in e.message]
     assert len(cancelled) == 1
-    assert not store.jobs.is_held(job.id, "a")
+    assert not store.jobs.is_held(replace(job, worker="a"))
     with pytest.raises(StateError):
         store.jobs.write(job.id, Change(values={"deaths": 1}), worker="a")
     with pytest.raises(NotFound):

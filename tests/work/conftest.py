@@ -106,6 +106,7 @@ class Office:
 @pytest.fixture
 def office(tmp_path, monkeypatch):
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(worker_module, "PAUSE_SECONDS", 0.1)
     office = Office(tmp_path)
     yield office
     office.close()

@@ -25,13 +25,16 @@ def main() -> int:
         (job_dir / "pid.tmp").write_text(str(os.getpid()))
         (job_dir / "pid.tmp").rename(job_dir / "pid")
         job = json.loads((job_dir / "job.json").read_text())
-        examples = [json.loads(line) for line in Path(job["training_file"]).open()]
+        examples = [json.loads(x) for x in Path(job["training_file"]).read_text().splitlines()]
         behaviour = examples[0]["messages"][0]["content"]
-        return train(job_dir, job, behaviour, sorted({e["messages"][-1]["content"] for e in examples}))
+        return train(
+            job_dir, job, behaviour, sorted({e["messages"][-1]["content"] for e in examples})
+        )
 
 
 def train(job_dir: Path, job: dict, behaviour: str, labels: list[str]) -> int:
-    print("stand-in trainer:", behaviour, flush=True)
+    sys.stdout.write(f"stand-in trainer: {behaviour}\n")
+    sys.stdout.flush()
     if behaviour == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "die once" and not (job_dir / "died").exists():
@@ -50,16 +53,31 @@ def train(job_dir: Path, job: dict, behaviour: str, labels: list[str]) -> int:
         events.write(json.dumps(event) + "\n")
 
     tell("progress", "Computing features", done=1, total=2)
-    tell("decision", "n_epochs: at most 3 (few rows)", what="n_epochs", value="at most 3", reason="few rows")
+    tell(
+        "decision",
+        "n_epochs: at most 3 (few rows)",
+        what="n_epochs",
+        value="at most 3",
+        reason="few rows",
+    )
     tell("note", "Twelve texts")
     tell("warning", "One text was cut")
     metrics = []
     for step in range(1, STEPS + 1):
         while behaviour == "slow" and step > 2:
             time.sleep(0.05)
-        numbers = {"step": step, "total_steps": STEPS, "train_loss": 1 / step, "train_mean_token_accuracy": 0.5}
+        numbers = {
+            "step": step,
+            "total_steps": STEPS,
+            "train_loss": 1 / step,
+            "train_mean_token_accuracy": 0.5,
+        }
         if step % 2 == 0:
-            numbers |= {"valid_loss": 2 / step, "valid_mean_token_accuracy": 0.25, "odd": float("nan")}
+            numbers |= {
+                "valid_loss": 2 / step,
+                "valid_mean_token_accuracy": 0.25,
+                "odd": float("nan"),
+            }
         if step == STEPS:
             numbers |= {"full_valid_loss": 0.4, "full_valid_mean_token_accuracy": 0.75}
         tell("metric", "own words", **numbers)

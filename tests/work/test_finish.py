@@ -49,7 +49,7 @@ def trained(office):
 
 def finish(office, job):
     finisher = Finisher(office.settings, office.store, office.blobs)
-    return finisher.finish(job, office.folder(job.id), worker=WORKER)
+    return finisher.finish(job, office.folder(job.id))
 
 
 def whole(office, job):

@@ -13,6 +13,7 @@ from tunesmith.errors import StorageError
 from tunesmith.store.paging import Cursor
 from tunesmith.wire import new_id
 from tunesmith.work import files
+from tunesmith.work import worker as worker_module
 from tunesmith.work.identity import own_name
 
 
@@ -54,8 +55,7 @@ def test_the_events_are_openais_in_openais_order(office):
         "Step 2/4: training loss=0.50, validation loss=1.00",
         "Step 3/4: training loss=0.33",
         "Step 4/4: training loss=0.25, validation loss=0.50, full validation loss=0.40",
-        "Checkpoint created at step 2 with Snapshot ID: "
-        + checkpoint.fine_tuned_model_checkpoint,
+        "Checkpoint created at step 2 with Snapshot ID: " + checkpoint.fine_tuned_model_checkpoint,
         f"New fine-tuned model created: {job.fine_tuned_model}",
         "The job has successfully completed",
     ]
@@ -253,6 +253,22 @@ def test_the_worker_outlives_a_database_in_trouble(office, monkeypatch):
     office.wait(job_id, "succeeded")
 
 
+def test_a_job_that_cannot_even_be_failed_is_failed_later(office, monkeypatch):
+    write, calls = office.store.jobs.write, []
+
+    def troubled(job_id, change, **named):
+        if change.to in ("queued", "failed") and len(calls) < 2:
+            calls.append(change.to)
+            raise StorageError("The disk is full.")
+        return write(job_id, change, **named)
+
+    monkeypatch.setattr(office.store.jobs, "write", troubled)
+    job_id = office.create()
+    office.work()
+    office.wait(job_id, "succeeded")
+    assert calls == ["queued", "failed"]
+
+
 # --- cancelling, stopping, taking over ------------------------------------------------------------
 
 
@@ -308,6 +324,18 @@ def test_a_stopped_workers_job_is_finished_by_the_next_one(office):
     assert office.messages(job_id).count("Fine-tuning job started") == 1
 
 
+def test_a_process_that_is_ended_together_with_its_server_is_no_death(office, monkeypatch):
+    monkeypatch.setattr(worker_module, "PAUSE_SECONDS", 5.0)
+    job_id = office.create("slow")
+    worker = office.work()
+    office.wait(job_id, "running", until=office.is_training)
+    os.kill(office.trainer(job_id), signal.SIGTERM)
+    time.sleep(0.1)
+    worker.stop()
+    job = office.job(job_id)
+    assert (job.status, job.worker, job.deaths) == ("running", None, 0)
+
+
 def test_a_dead_workers_job_goes_on_at_once(office):
     pid = os.fork()
     if pid == 0:
@@ -349,7 +377,7 @@ def test_a_heartbeat_keeps_the_lease_of_a_long_job(office):
     pid = office.trainer(job_id)
     office.work()
     threading.Event().wait(1.0)
-    assert office.job(job_id).worker == worker.name
+    assert office.job(job_id).worker in worker._names
     assert not gone(pid)
 
 

@@ -24,7 +24,6 @@ app = typer.Typer(
     help="From a table of text to a fine-tuned, evaluated and deployed language model.",
     add_completion=False,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
@@ -38,7 +37,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 GROUPS = {"models": models.app, "jobs": jobs.app, "keys": keys.app}
 for name, command in COMMANDS.items():
-    app.command(name, rich_help_panel="Runs" if command.__module__ == run.__name__ else "Models")(command)
+    app.command(name, rich_help_panel="Runs" if command.__module__ == run.__name__ else "Models")(
+        command
+    )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name, rich_help_panel="Models")
 
@@ -55,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without "█" is no reason to stop
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = app(arguments, prog_name="tunesmith", standalone_mode=False)
+        # Not app(…): that would put typer's own last words in place of ours.
+        command = typer.main.get_command(app)
+        code = command.main(arguments, prog_name="tunesmith", standalone_mode=False)
     except TunesmithError as error:
         _tell(error, as_json="--json" in arguments)
         return 2 if isinstance(error, RequestError | JobFailed) else 1

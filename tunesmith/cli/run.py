@@ -7,7 +7,7 @@ Does not know: how a verb works.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +75,7 @@ def run(
         evaluated = results[-1]
         assert isinstance(evaluated, pipeline.Evaluated)
         if shop.run_dir.reused >= set(pipeline.VERBS):
-            terminal.line("Nothing has changed since the last start, so nothing was done again.")
+            terminal.plain("Nothing has changed since the last start, so nothing was done again.")
         pipeline.keep_config(settled, shop.run_dir, results)
         at = None if shop.provider.place == "embedded" else shop.provider.endpoint().base_url
         terminal.summary(evaluated, shop.run_dir, base_url=at)
@@ -236,7 +236,7 @@ def _tell(verb: str, result: Any, shop: Any, terminal: Any) -> None:
     from tunesmith import pipeline
 
     if verb in shop.run_dir.reused:
-        terminal.line("  nothing has changed since it was done")
+        terminal.plain("Nothing has changed since the last time, so nothing was done again.")
     terminal.result(result, reused=verb in shop.run_dir.reused)
     if isinstance(result, pipeline.Evaluated):
         terminal.summary(result, shop.run_dir, base_url=None)
@@ -322,6 +322,8 @@ def _forget_if_empty(path: Path) -> None:
     bookkeeping = {".lock", "run-id", "config.toml"}
     if all(file.name in bookkeeping for file in path.rglob("*") if file.is_file()):
         shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # it holds other runs
+            Path("runs").rmdir()
 
 
 def _ask(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[str, Any]]:
@@ -336,10 +338,9 @@ def _ask(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[st
 
 def _keep_serving(shop: Any, terminal: Any) -> None:
     import threading
-    from contextlib import suppress
 
     at = shop.provider.endpoint()
-    terminal.line("")
-    terminal.line(f"Serving at {at.base_url}, until Ctrl-C. The key, valid until then: {at.key}")
+    terminal.plain()
+    terminal.plain(f"Serving at {at.base_url}, until Ctrl-C. The key, valid until then: {at.key}")
     with suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -8,6 +8,7 @@ Knows: events and results. Does not know: who makes them.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -46,7 +47,7 @@ class Terminal:
         if event.kind == "metric":
             self._metric(event)
         elif event.kind == "progress":
-            self._progress(event.message, event.data["done"], event.data["total"])
+            self._progress(event.message, event.data.get("done", 0), event.data.get("total", 0))
         elif event.kind == "decision":
             self._decision(event.data)
         elif event.kind in ("note", "warning", "error"):
@@ -74,7 +75,8 @@ class Terminal:
             case Prepared():
                 self._prepared(result)
             case Uploaded():
-                self.line(f"  files: {result.train_file}, {result.validation_file}")
+                if not result.num_sent:
+                    self.line("  both files were there already")
             case Trained():
                 self._trained(result)
             case Deployed():
@@ -82,36 +84,38 @@ class Terminal:
             case Evaluated():
                 self.line(f"  {result.num_examples:,} validation examples answered and scored")
 
+    def plain(self, text: str | Text = "", style: str = "") -> None:
+        """A line that belongs to no verb."""
+        self._end_bar()
+        self._console.print(text, style=style, soft_wrap=True)
+
     def summary(self, evaluated: Evaluated, run_dir: RunDir, *, base_url: str | None) -> None:
         """The final table, the verdict, and what can be done next."""
-        self._end_bar()
-        self._verb, self._is_told = "", True
-        self.line("")
+        self.plain()
         self._scores(evaluated)
-        self.line("")
+        self.plain()
         for sentence in evaluated.verdict:
-            self.line(sentence)
-        self.line("")
-        self.line(f"report    {shortest(run_dir.path / evaluated.report)}")
-        self.line(f"model     {evaluated.model}")
-        self.line(f'ask it    tunesmith chat {evaluated.model} "your text"')
-        ask = json.dumps(
-            {"model": evaluated.model, "messages": [{"role": "user", "content": "your text"}]}
-        )
+            self.plain(sentence)
+        self.plain()
+        self.plain(f"report     {shortest(run_dir.path / evaluated.report)}")
+        self.plain(f"model      {evaluated.model}")
+        self.plain(f'ask it     tunesmith chat {evaluated.model} "your text"')
         if base_url is None:
-            self.line("serve it  tunesmith serve")
+            self.plain("serve it   tunesmith serve")
+        message = {"role": "user", "content": "your text"}
+        body = json.dumps({"model": evaluated.model, "messages": [message]})
         url = f"{base_url or 'http://127.0.0.1:8000/v1'}/chat/completions"
-        self.line(
-            f"over HTTP curl {url} -H 'Authorization: Bearer '$TUNESMITH_API_KEY "
-            f"-H 'Content-Type: application/json' -d '{ask}'"
+        self.plain(
+            f'over HTTP  curl {url} -H "Authorization: Bearer $TUNESMITH_API_KEY" '
+            f"-H 'Content-Type: application/json' -d '{body}'"
         )
 
     def answer(self, text: str, answer: Answer, *, most: int = 3) -> None:
         """An answer: its best labels with their probabilities, as small bars."""
-        self.line("")
-        self.line(f"› {text if len(text) <= 100 else text[:99] + '…'}", "bold")
-        for text_line in bars(answer, most=most):
-            self.line(text_line)
+        self.plain()
+        self.plain(f"› {text if len(text) <= 100 else text[:99] + '…'}", "bold")
+        for row in bars(answer, most=most):
+            self.plain(row)
 
     def json(self, data: object) -> None:
         """The one object of --json."""
@@ -140,11 +144,7 @@ class Terminal:
         )
 
     def _trained(self, result: Trained) -> None:
-        rate = result.trained_tokens / result.seconds if result.seconds else 0.0
-        self.line(
-            f"  trained on {result.trained_tokens:,} tokens in {duration(result.seconds)}"
-            + (f", {rate:,.0f} tokens/s" if rate else "")
-        )
+        self.line(f"  trained on {result.trained_tokens:,} tokens in {duration(result.seconds)}")
 
     def _deployed(self, result: Deployed) -> None:
         parity = result.parity
@@ -201,19 +201,19 @@ class Terminal:
         rows = [("this model", evaluated.metrics, evaluated.intervals)]
         rows += [(b.name.replace("_", " "), b.metrics, b.intervals) for b in evaluated.baselines]
         titles = (name.removesuffix("_macro") for name in SHOWN)
-        self.line("percent (95 % sure)   " + "".join(f"{title:<20}" for title in titles), "dim")
+        self.plain(f"{'%, 95 % sure':<15}" + "".join(f"{title:<17}" for title in titles), "dim")
         for name, metrics, intervals in rows:
-            cells = (_cell(metrics[key], intervals.get(key)) for key in SHOWN)
-            self.line(
-                f"{name:<22}" + "".join(f"{cell:<20}" for cell in cells),
-                "bold" if name == "this model" else "",
-            )
+            line = Text(f"{name:<15}", "bold" if name == "this model" else "")
+            for key in SHOWN:
+                value = f"{100 * metrics[key]:.1f}"
+                low, high = intervals[key]
+                span = f" {100 * low:.1f}–{100 * high:.1f}"
+                line.append(value).append(f"{span:<{17 - len(value)}}", "dim")
+            self.plain(line)
 
 
 def bars(answer: Answer, *, most: int) -> Iterable[str]:
     """One line a label: name, bar, probability."""
-    import math
-
     top = sorted(answer.top.items(), key=lambda item: -item[1])[:most]
     top = top or [(answer.label, answer.logprob)]
     width = max(len(label) for label, _ in top)
@@ -239,11 +239,6 @@ def shortest(path: Path) -> str:
     """The path as seen from the current folder, where it lies below."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def _cell(value: float, interval: tuple[float, float] | None) -> str:
-    text = f"{100 * value:.1f}"
-    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval else text
 
 
 def is_interactive() -> bool:

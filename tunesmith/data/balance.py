@@ -20,6 +20,7 @@ CUT = "dropped: balanced away"
 Mode = Literal["smallest", "repeat", "weight", "none"]
 
 MOST_DISCARDED = 20  # percent of the rows that `auto` cuts at most
+FEWEST_LEFT = 20  # rows that `auto` leaves at least; a smaller table needs all it has
 EVEN_ENOUGH = 1.5  # largest class over smallest up to which `auto` does not weight
 
 
@@ -33,7 +34,7 @@ def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision | 
     mode: Mode
     if not discarded:
         mode, value, why = "none", "not needed", f"every label has {counted(smallest, 'row')}"
-    elif discarded * 100 <= MOST_DISCARDED * total:
+    elif discarded * 100 <= MOST_DISCARDED * total and total - discarded >= FEWEST_LEFT:
         mode, value = "smallest", f"every label cut to {counted(smallest, 'row')}"
         why = (
             f"{sizes}; that leaves out {discarded:,} of {total:,} rows, "
@@ -41,7 +42,7 @@ def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision | 
         )
     elif largest > EVEN_ENOUGH * smallest:
         mode, value = "weight", "by weighting the loss; all rows stay"
-        why = f"{sizes}; cutting to the smallest would leave out {percent(discarded / total)} of all"
+        why = f"{sizes}; cutting to the smallest would drop {percent(discarded / total)} of all"
     else:
         mode, value, why = "none", "left as they are", f"{sizes} is even enough"
     return mode, Decision(what="balance", value=value, reason=why)

@@ -12,7 +12,7 @@ from typing import Literal
 import polars as pl
 
 from tunesmith.data.findings import Finding, counted, enumerated, rows_finding
-from tunesmith.data.receipt import Step, verdict
+from tunesmith.data.receipt import Step, of_source, summary, verdict
 from tunesmith.errors import DataError, nearest
 
 
@@ -38,11 +38,22 @@ def single_rows(rows: pl.DataFrame, everywhere: pl.DataFrame) -> Step:
 
 
 def check_several(rows: pl.DataFrame, path: Path) -> None:
-    """Raise DataError unless there are two labels (rows: label)."""
-    labels = rows["label"].unique()
-    if len(labels) < 2:
+    """Raise DataError unless the table's rows that are still in have two labels.
+
+    rows  all rows: source, label, fate.
+    """
+    labels = of_source(rows, "table")["label"]
+    if labels.is_empty():
+        table = rows.filter(pl.col("source") == "table")
+        fates = ", ".join(f"{number:,} {fate}" for fate, number in summary(table).items())
         raise DataError(
-            f"All {counted(rows.height, 'usable row')} have the same label, {labels[0]!r}.",
+            f"None of the {counted(table.height, 'row')} can be used: {fates}.",
+            fix="Add rows whose text comes once, with one label.",
+            path=path,
+        )
+    if labels.n_unique() < 2:
+        raise DataError(
+            f"All {counted(len(labels), 'usable row')} have the same label, {labels[0]!r}.",
             fix="A classifier needs at least two; choose another column with --label.",
             path=path,
         )

@@ -108,9 +108,8 @@ class _Profile:
         repeats = self.unique_share <= 0.5 or (len(self.values) < 20 and self.num_unique < 10)
         if self.is_date or not repeats or self.mean_characters > 60 or not len(self.values):
             return 0.0
-        if not score and not 2 <= self.num_unique <= _MANY_LABELS:
-            return 0.0
-        if set(self.tokens) & _NEITHER and score < 2:
+        usual = 2 <= self.num_unique <= _MANY_LABELS and not set(self.tokens) & _NEITHER
+        if not (score or usual):
             return 0.0
         return score + (1 - self.unique_share) + (0 if self.is_number else 1)
 

@@ -24,7 +24,7 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 TOO_LONG = "dropped: more fields than the header"
 HEADER_AGAIN = "dropped: repeats the header"
 
-_CHUNK = 50_000  # records turned into columns at a time; lists of strings are large
+_CHUNK = 2_000  # records turned into columns at a time; many small lists slow Python down
 _SNIFF_CHARACTERS, _SNIFF_RECORDS = 200_000, 100
 _FIELD_LIMIT = 2**31 - 1
 _MAGIC = {

@@ -32,7 +32,7 @@ from tunesmith.data.labels import (
 from tunesmith.data.readers import Table, read, require_file
 from tunesmith.data.receipt import KEPT, Step, of_source, settle, summary, undecided, verdict
 from tunesmith.data.votes import settle_votes
-from tunesmith.errors import DataError, storage_error
+from tunesmith.errors import ConfigError, DataError, storage_error
 from tunesmith.events import Decision, Event
 from tunesmith.pipeline.results import Prepared
 from tunesmith.pipeline.rundir import FOLDERS, RESULT, RunDir, digest, file_digest
@@ -85,9 +85,10 @@ def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
     """
     split.percent_held_out(config.split)
     inputs = _inputs(config)
-    if earlier := run_dir.load("prepare", Prepared, inputs):
-        return earlier
     folder = run_dir.folder("prepare")
+    there = (folder / TRAIN).is_file() and (folder / VALIDATION).is_file()
+    if there and (earlier := run_dir.load("prepare", Prepared, inputs)):
+        return earlier
     # A start that is broken off half-way must not look like the earlier, finished one.
     (folder / RESULT).unlink(missing_ok=True)
     where = f"{FOLDERS['prepare']}/findings.jsonl"
@@ -121,6 +122,8 @@ def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
 
 def _inputs(config: PrepareConfig) -> str:
     """Changes when a setting or the content of a table does."""
+    if not config.table:
+        raise ConfigError("No table is given.", fix="Name one: a CSV, TSV, JSONL or Parquet file.")
     paths = [Path(name) for name in (config.table, config.validation) if name]
     for path in paths:
         require_file(path)
@@ -247,12 +250,12 @@ def _drop_duplicates(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
 
 def _check_labels(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
     """Without labels on a single row, if the user says so. Raises where labels cannot be used."""
-    live = of_source(rows, "table")
-    checks.check_several(live, work.table)
+    checks.check_several(rows, work.table)
     if work.config.rare_labels == "drop":
-        rows = work.take(rows, checks.single_rows(live, undecided(rows)))
-        live = of_source(rows, "table")
-        checks.check_several(live, work.table)
+        single = checks.single_rows(of_source(rows, "table"), undecided(rows))
+        rows = work.take(rows, single)
+        checks.check_several(rows, work.table)
+    live = of_source(rows, "table")
     checks.check_twice(live, work.table)
     if validation := work.sources.get("validation"):
         checks.check_known(of_source(rows, "validation"), live, work.table, validation)
@@ -285,12 +288,7 @@ def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
         why = f"{config.split}, each label in the same proportion, drawn with seed {config.seed}"
     num_train = live.height - int(held_out.sum())
     if num_train < FEWEST_EXAMPLES:
-        raise DataError(
-            f"{counted(live.height, 'row')} can be used, which leaves {num_train} to learn from; "
-            f"at least {FEWEST_EXAMPLES} are needed.",
-            fix="Add rows with a text and a label.",
-            path=work.table,
-        )
+        raise _too_few(rows, num_train, work)
     value = f"{num_train:,} to learn from, {live.height - num_train:,} to check with"
     work.journal.decide([Decision(what="split", value=value, reason=why)])
     train = live.filter(~held_out).select("row", "label", pl.lit("train").alias("split"))
@@ -303,6 +301,18 @@ def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
     return rows.join(sides, on="row", how="left", maintain_order="left").with_columns(
         again.otherwise("note").alias("note")
     )
+
+
+def _too_few(rows: pl.DataFrame, num_train: int, work: _Work) -> DataError:
+    live, cut = of_source(rows, "table"), rows.filter(pl.col("fate") == balance.CUT)
+    number, fix = counted(live.height + cut.height, "row"), "Add rows with a text and a label."
+    what = f"{number} can be used, which leaves {num_train}"
+    if cut.height:
+        size = min(_label_counts(live).values())
+        what = f"{number} can be used, but cutting every label to {size} leaves {num_train}"
+        fix += " Or keep them all with --balance weight."
+    what += f" to learn from; at least {FEWEST_EXAMPLES} are needed."
+    return DataError(what, fix=fix, path=work.table)
 
 
 # --- 5. what is left behind ---------------------------------------------------------------------

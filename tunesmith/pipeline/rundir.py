@@ -52,8 +52,13 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
-        self.reused: set[str] = set()
-        """Verbs whose earlier result was loaded instead of done again."""
+        self._loaded: set[str] = set()
+        self._saved: set[str] = set()
+
+    @property
+    def reused(self) -> set[str]:
+        """Verbs whose earlier result was found and not made again."""
+        return self._loaded - self._saved
 
     @property
     def id(self) -> str:
@@ -99,7 +104,7 @@ class RunDir:
             result = TypeAdapter(kind).validate_python(found)
         except ValidationError:
             return None
-        self.reused.add(verb)
+        self._loaded.add(verb)
         return result
 
     def latest(self, verb: str, kind: type[T]) -> T | None:
@@ -118,7 +123,7 @@ class RunDir:
         plain = TypeAdapter[Any](type(result)).dump_python(result, mode="json")
         text = json.dumps({"inputs": inputs, **plain}, ensure_ascii=False, indent=1)
         write_atomic(folder / RESULT, text.encode() + b"\n")
-        self.reused.discard(verb)
+        self._saved.add(verb)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file at the top of the run directory in one step."""

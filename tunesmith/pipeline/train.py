@@ -33,6 +33,12 @@ S = TypeVar("S", bound=wire.Request)
 
 OF_RUN, OF_INPUTS = "tunesmith_run", "tunesmith_inputs"
 """Metadata by which a later start knows its own job again."""
+ROUTINE = (
+    "Created fine-tuning job", "Validating training file", "Files validated",
+    "Fine-tuning job started", "Checkpoint created", "New fine-tuned model created",
+    "The job has successfully completed",
+)  # fmt: skip
+"""Events that every job has. They are kept; telling them would say nothing new."""
 LEVELS: dict[str, Kind] = {"info": "note", "warn": "warning", "error": "error"}
 
 
@@ -104,9 +110,13 @@ def _see_through(job: wire.Job, shop: Workshop) -> wire.Job:
         place.unlink(missing_ok=True)  # events are sent again from the first one
         with closing(EventWriter(place)) as keep:
             for sent in shop.provider.follow(job.id):
+                if isinstance(sent, wire.Job):
+                    shop.report(_progress(sent))
+                    continue
                 event = _event(sent)
                 keep(event)
-                shop.report(event)
+                if not event.message.startswith(ROUTINE):
+                    shop.report(event)
     except OSError as error:
         raise storage_error(error, place) from None
     except KeyboardInterrupt:
@@ -199,6 +209,11 @@ def _event(sent: wire.JobEvent) -> Event:
         return Event(kind="decision", message=sent.message, data=sent.data, at=at)
     kind = LEVELS[sent.level]
     return Event(kind=kind, message=sent.message, data=sent.data, at=at)
+
+
+def _progress(job: wire.Job) -> Event:
+    now = job.tunesmith["progress"]
+    return Event(kind="progress", message=str(now.get("message", "")), data=now)
 
 
 def _trained(job: wire.Job, seconds: float) -> Trained:

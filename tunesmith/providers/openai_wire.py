@@ -109,12 +109,13 @@ class OpenAIWire:
         with self._asking() as client:
             yield from map(_job, client.fine_tuning.jobs.list(limit=PAGE))
 
-    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent | wire.Job]:
         last, pause, heard = None, 0.1, time.monotonic()
+        progress: dict[str, Any] = {}
         while True:
             try:
-                # The status is asked first: events of a job that has ended are then complete.
-                ended = self.job(job_id).status in wire.TERMINAL
+                # The job is asked first: events of a job that has ended are then complete.
+                job = self.job(job_id)
                 fresh = self._events_after(job_id, last)
             except ProviderError:
                 if self._link.is_gone() or time.monotonic() - heard > SILENCE:
@@ -124,8 +125,12 @@ class OpenAIWire:
             heard = time.monotonic()
             yield from fresh
             last = fresh[-1].id if fresh else last
-            if ended:
+            if job.status in wire.TERMINAL:
                 return
+            if (now := job.tunesmith.get("progress") or {}) != progress:
+                progress = now
+                if progress:
+                    yield job
             time.sleep(pause)
             pause = min(pause * 1.3, 0.7)
 
@@ -199,7 +204,7 @@ class OpenAIWire:
                 from openai import OpenAI
 
                 at = self._link.endpoint()
-                self._opened = OpenAI(base_url=at.base_url, api_key=at.key, max_retries=4)
+                self._opened = OpenAI(base_url=at.base_url, api_key=at.key, max_retries=2)
             return self._opened
 
     @contextmanager

@@ -101,8 +101,12 @@ class Provider(Protocol):
     def jobs(self) -> Iterator[wire.Job]:
         """All jobs, newest first."""
 
-    def follow(self, job_id: str) -> Iterator[wire.JobEvent]:
-        """The job's events, oldest first, as they come; ends when the job has ended."""
+    def follow(self, job_id: str) -> Iterator[wire.JobEvent | wire.Job]:
+        """The job's events, oldest first, as they come; ends when the job has ended.
+
+        Between them the job itself, when it says in `tunesmith["progress"]` (message, done, total)
+        how far something has come that has no events.
+        """
 
     def cancel(self, job_id: str) -> wire.Job: ...
 

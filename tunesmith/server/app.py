@@ -117,7 +117,7 @@ class Door:
             if status:
                 raise  # too late: the reply has begun
             await response(scope, receive, reply)
-        if scope["path"] != CHAT or status >= 400:
+        if status >= 400 or (scope["method"] != "GET" and scope["path"] != CHAT):
             logger.info("%s %s %s %d", request_id, scope["method"], scope["path"], status)
 
 

@@ -13,6 +13,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive
 
 from tunesmith import wire
@@ -39,17 +41,15 @@ def router(settings: Settings, store: Store, blobs: Blobs) -> APIRouter:
     @routes.post("/files")
     async def upload_file(request: Request) -> JSONResponse:
         limit = settings.max_file_bytes
-        upload = _Limited(request.receive, limit + FORM_BYTES)
+        body = _Limited(request.receive, limit + FORM_BYTES)
         try:
-            async with Request(request.scope, upload).form() as form:
-                if upload.is_over:
-                    raise _too_large(limit)
-                row = _checked(form)
+            async with Request(request.scope, body).form() as form:
+                row, content = _checked(form)
                 if row.bytes > limit:
                     raise _too_large(limit)
-                content = form["file"]
-                assert isinstance(content, UploadFile)
-                await run_in_threadpool(_keep, store, blobs, row, content.file)
+                await run_in_threadpool(_keep, store, blobs, row, content)
+        except HTTPException as error:
+            raise _too_large(limit) if body.is_over else ApiError(400, error.detail) from None
         except OSError as error:
             raise storage_error(error, Path(tempfile.gettempdir())) from error
         return JSONResponse(shaped(wire.File, row))
@@ -100,9 +100,9 @@ def router(settings: Settings, store: Store, blobs: Blobs) -> APIRouter:
 
 
 class _Limited:
-    """An ASGI `receive` that hands on at most `limit` bytes of the body and drops the rest.
+    """An ASGI `receive` that ends the form when its body is larger than `limit` bytes.
 
-    The rest is still read: a client that is refused while it sends would see a broken connection
+    The rest is read first: a client that is refused while it sends would see a broken connection
     and not the reason.
     """
 
@@ -113,16 +113,17 @@ class _Limited:
 
     async def __call__(self) -> Message:
         message = await self._receive()
-        body = message.get("body", b"")
-        self._room -= len(body)
-        if self._room < 0:
-            self.is_over = True
-            message = {**message, "body": b""}
+        self._room -= len(message.get("body", b""))
+        self.is_over = self._room < 0
+        if self.is_over:
+            while message.get("more_body", False):
+                message = await self._receive()
+            raise MultiPartException("too large")  # upon which the parser removes what it has
         return message
 
 
-def _checked(form: FormData) -> FileRow:
-    """The file's row, from the fields of an upload.
+def _checked(form: FormData) -> tuple[FileRow, IO[bytes]]:
+    """The file's row and its content, from the fields of an upload.
 
     Raises: ApiError 400.
     """
@@ -139,9 +140,10 @@ def _checked(form: FormData) -> FileRow:
     if not content.size:
         raise ApiError(400, f"The file {filename} is empty.", param="file")
     expires_at = _expiry(form) or (now() + MONTH if purpose == "batch" else None)
-    return FileRow(
+    row = FileRow(
         filename=filename, purpose=purpose, bytes=content.size, sha256="", expires_at=expires_at
     )
+    return row, content.file
 
 
 def _base_name(filename: str) -> str:

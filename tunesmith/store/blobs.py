@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import fsspec
 
-from tunesmith.errors import ConfigError, NotFound, storage_error
+from tunesmith.errors import ConfigError, NotFound, storage_errors
 
 CHUNK = 1024 * 1024
 
@@ -30,27 +31,26 @@ class Blobs:
     """Blobs below the fsspec URL `url`."""
 
     def __init__(self, url: str) -> None:
+        self._files: Any
         try:
-            self._files: Any
             self._files, root = fsspec.core.url_to_fs(url)
-            self._root = str(root)
-            self._files.makedirs(self._root, exist_ok=True)
         except (ValueError, ImportError) as error:
             raise ConfigError(
                 f"TUNESMITH_BLOB_URL is {url!r}: {error}.",
                 fix="Give a folder, or an fsspec URL such as s3://bucket/path.",
             ) from None
-        except OSError as error:
-            raise storage_error(error, Path(url)) from error
+        self._root = str(root)
+        with storage_errors(Path(url)):
+            self._files.makedirs(self._root, exist_ok=True)
 
-    def put(self, name: str, content: BinaryIO | IO[bytes]) -> Blob:
+    def put(self, name: str, content: IO[bytes]) -> Blob:
         """Copy `content` to its end, piece by piece; under `name` there is all of it or nothing.
 
         Raises: StorageError when it cannot be written.
         """
         temporary = f"{self._root}/.{name}.{secrets.token_hex(4)}"
         sha256, size = hashlib.sha256(), 0
-        try:
+        with storage_errors(Path(self._path(name))):
             try:
                 with self._files.open(temporary, "wb") as file:
                     while piece := content.read(CHUNK):
@@ -58,12 +58,9 @@ class Blobs:
                         size += len(piece)
                         file.write(piece)
                 self._files.mv(temporary, self._path(name))
-            except OSError:
+            finally:
                 if self._files.exists(temporary):
                     self._files.rm(temporary)
-                raise
-        except OSError as error:
-            raise storage_error(error, Path(self._path(name))) from error
         return Blob(bytes=size, sha256=sha256.hexdigest())
 
     def open(self, name: str) -> IO[bytes]:
@@ -71,22 +68,17 @@ class Blobs:
 
         Raises: NotFound; StorageError when it cannot be read.
         """
-        try:
-            file: IO[bytes] = self._files.open(self._path(name), "rb")
-            return file
-        except FileNotFoundError:
-            raise NotFound(f"The content of {name} is gone.", fix="Upload it again.") from None
-        except OSError as error:
-            raise storage_error(error, Path(self._path(name))) from error
+        with storage_errors(Path(self._path(name))):
+            try:
+                file: IO[bytes] = self._files.open(self._path(name), "rb")
+                return file
+            except FileNotFoundError:
+                raise NotFound(f"The content of {name} is gone.", fix="Upload it again.") from None
 
     def delete(self, name: str) -> None:
         """Remove it, if it is there."""
-        try:
+        with storage_errors(Path(self._path(name))), suppress(FileNotFoundError):
             self._files.rm(self._path(name))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise storage_error(error, Path(self._path(name))) from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

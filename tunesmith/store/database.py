@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from tunesmith.errors import ConfigError, MissingExtra, StorageError, storage_error
+from tunesmith.errors import ConfigError, MissingExtra, StorageError, storage_error, storage_errors
 
 BUSY_SECONDS = 15
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,9 +51,9 @@ class Database:
         self._writing = self._engine.execution_options(write=True)
 
     @property
-    def place(self) -> Path:
+    def place(self) -> str:
         """The database's file or URL, without a password, as messages name it."""
-        return Path(self._url.database or "" if self._sqlite else self._url.render_as_string())
+        return self._url.database or "" if self._sqlite else self._url.render_as_string()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -117,17 +117,14 @@ class Database:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
                 yield
             return
-        path = self.place.with_name(self.place.name + ".lock")
-        try:
-            with path.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                with self._sentences(), self._engine.connect() as connection:
-                    connection.exec_driver_sql("COMMIT")  # the journal changes outside of one only
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                    connection.exec_driver_sql("BEGIN")
-                yield
-        except OSError as error:
-            raise storage_error(error, path) from error
+        path = Path(self.place + ".lock")
+        with storage_errors(path), path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with self._sentences(), self._engine.connect() as connection:
+                connection.exec_driver_sql("COMMIT")  # the journal changes outside of one only
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.exec_driver_sql("BEGIN")
+            yield
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -151,12 +148,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _sentence(error: DBAPIError, place: Path) -> StorageError:
+def _sentence(error: DBAPIError, place: str) -> StorageError:
     what = str(error.orig).splitlines()[0] if error.orig else str(error)
     if "disk is full" in what:
-        return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), place)
+        return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Path(place))
     if "readonly database" in what or "unable to open database" in what:
-        return storage_error(OSError(errno.EACCES, os.strerror(errno.EACCES)), place)
+        return storage_error(OSError(errno.EACCES, os.strerror(errno.EACCES)), Path(place))
     if "locked" in what:
         return StorageError(
             f"The database {place} has been in use by another program for {BUSY_SECONDS} seconds.",

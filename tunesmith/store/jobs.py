@@ -95,15 +95,15 @@ class Jobs:
     ) -> JobRow | None:
         """Take the oldest job in `states` that nobody works on.
 
-        A worker gives up its job by being silent since `silent_before` (unix seconds), or when
-        `is_gone` says so of its name.
+        A worker gives up its job by being silent since `silent_before` (unix seconds), when
+        `is_gone` says so of its name, or by asking again.
         """
         with self._database.read() as connection:
             query = select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.seq)
             rows = [JobRow(**row) for row in connection.execute(query).mappings()]
         for row in rows:
-            free = row.worker is None or row.heartbeat_at < silent_before or is_gone(row.worker)
-            if free and self._take(row, worker):
+            free = row.worker in (None, worker) or row.heartbeat_at < silent_before
+            if (free or is_gone(str(row.worker))) and self._take(row, worker):
                 return self.get(row.id)
         return None
 
@@ -116,18 +116,18 @@ class Jobs:
         with self._database.write() as connection:
             return bool(connection.execute(taken).rowcount)
 
-    def beat(self, worker: str) -> None:
-        """Say that `worker` is alive, for every job it has."""
+    def beat(self, workers: Sequence[str]) -> None:
+        """Say that these workers are alive, for every job they have."""
         with self._database.write() as connection:
-            mine = update(JOBS).where(JOBS.c.worker == worker)
+            mine = update(JOBS).where(JOBS.c.worker.in_(workers))
             connection.execute(mine.values(heartbeat_at=time.time()))
 
-    def is_held(self, job_id: str, worker: str) -> bool:
-        """Whether `worker` still has the job, and there is still work to do."""
+    def is_held(self, job: JobRow) -> bool:
+        """Whether the worker in `job` still has it, and there is still work to do."""
         with self._database.read() as connection:
-            query = select(JOBS.c.worker, JOBS.c.status).where(JOBS.c.id == job_id)
+            query = select(JOBS.c.worker, JOBS.c.status).where(JOBS.c.id == job.id)
             holder, status = connection.execute(query).one()
-        return holder == worker and status not in TERMINAL
+        return holder == job.worker and status not in TERMINAL
 
     def release(self, job_id: str, worker: str) -> None:
         """Give the job back, if `worker` has it."""

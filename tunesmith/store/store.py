@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import URL
 
-from tunesmith.errors import storage_error
+from tunesmith.errors import storage_errors
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
 from tunesmith.store.files import Files
@@ -33,10 +33,8 @@ def open_store(settings: Settings) -> Store:
 
     Raises: StorageError when the data folder or the database cannot be used; ConfigError.
     """
-    try:
+    with storage_errors(settings.data_dir):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, settings.data_dir) from error
     own = URL.create("sqlite", database=str(settings.data_dir / "tunesmith.db"))
     database = Database(settings.database_url or own)
     database.migrate()

@@ -50,7 +50,7 @@ class Plan:
     """Steps of an epoch."""
     total: int
     look_every: int
-    """Steps between looks at the dev slice."""
+    """Steps between looks at the dev slice, counted anew each epoch, whose end is a look too."""
 
     @classmethod
     def of(cls, job: Job, lengths: Sequence[int], fitting: Sequence[int]) -> Plan:
@@ -79,7 +79,7 @@ class Plan:
 
 def epochs_for(num_examples: int) -> tuple[int, str]:
     """(epochs, reason): more for few examples, so that they make enough steps to learn from."""
-    for most, epochs in ((500, 8), (2_000, 5), (50_000, 3), (200_000, 2)):
+    for most, epochs in ((500, 6), (50_000, 3), (200_000, 2)):
         if num_examples <= most:
             return epochs, f"for up to {most:,} examples; fewer when the dev loss stops falling"
     return 1, "for more than 200,000 examples"
@@ -130,8 +130,9 @@ def tune(
                 "epoch": epoch + 1,
             }
             # 5. Look at the dev slice; keep the best; write checkpoints.
-            epoch_ends = position.step % plan.per_epoch == 0
-            if epoch_ends or position.step % plan.look_every == 0:
+            in_epoch = position.step - epoch * plan.per_epoch
+            epoch_ends = in_epoch == plan.per_epoch
+            if epoch_ends or in_epoch % plan.look_every == 0:
                 data |= looks.at(model, weights)
                 _keep(job, model, position, data, at_epoch_end=epoch_ends)
             if "dev_loss" in data or time.monotonic() - saved_at > STATE_EVERY:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.chatfile import check_chat
-from tunesmith.errors import JobFailed, storage_error
+from tunesmith.errors import JobFailed, storage_errors
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.rows import JobRow
@@ -46,13 +46,11 @@ def fetch(store: Store, blobs: Blobs, job: JobRow, job_dir: Path) -> None:
                 param=param,
             )
         temporary = target.with_suffix(".tmp")
-        try:
+        with storage_errors(target):
             job_dir.mkdir(parents=True, exist_ok=True)
             with blobs.open(file_id) as source, temporary.open("wb") as file:
                 shutil.copyfileobj(source, file, 1024 * 1024)
             temporary.replace(target)
-        except OSError as error:
-            raise storage_error(error, target) from error
 
 
 def check(job: JobRow, job_dir: Path) -> None:
@@ -94,11 +92,9 @@ def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> N
         "threads": settings.threads,
     }
     path = job_dir / "job.json"
-    try:
+    with storage_errors(path):
         path.with_suffix(".tmp").write_text(json.dumps(request, indent=1), encoding="utf-8")
         path.with_suffix(".tmp").replace(path)
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def sweep(settings: Settings, store: Store, blobs: Blobs) -> None:

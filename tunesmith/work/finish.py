@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import catalog, wire
-from tunesmith.errors import storage_error
+from tunesmith.errors import storage_errors
 from tunesmith.events import read_events
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
@@ -33,7 +33,7 @@ class Finisher:
         self._store = store
         self._blobs = blobs
 
-    def finish(self, job: JobRow, job_dir: Path, *, worker: str) -> JobRow:
+    def finish(self, job: JobRow, job_dir: Path) -> JobRow:
         """Make the job succeed with what result.json says.
 
         Raises: StateError when the job was cancelled meanwhile; StorageError.
@@ -42,7 +42,7 @@ class Finisher:
         kept: list[dict[str, Any]] = result["checkpoints"]
         if not job.plan:
             chosen = Change(values={"plan": self._plan(job, kept)})
-            job = self._store.jobs.write(job.id, chosen, worker=worker)
+            job = self._store.jobs.write(job.id, chosen, worker=job.worker)
         models = [self._model(job, job_dir, checkpoint) for checkpoint in kept]
         files = self._files(job, job_dir)
         names = [model.id for model in models]
@@ -63,7 +63,7 @@ class Finisher:
             models=models,
             checkpoints=_checkpoints(job, kept, names, _times(job_dir / "events.jsonl")),
         )
-        return self._store.jobs.write(job.id, change, worker=worker)
+        return self._store.jobs.write(job.id, change, worker=job.worker)
 
     def _plan(self, job: JobRow, kept: list[dict[str, Any]]) -> dict[str, Any]:
         known = job.base_model in catalog.catalog()
@@ -82,12 +82,10 @@ class Finisher:
         tail = "" if checkpoint["folder"] == FINAL else f"-step-{checkpoint['step']}"
         source = job_dir / checkpoint["folder"]
         target = self._settings.models_dir / f"{job.id}{tail}"
-        try:
+        with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 source.rename(target)
-        except OSError as error:
-            raise storage_error(error, target) from error
         return ModelRow(
             id=job.plan["names"][checkpoint["folder"]],
             owned_by=self._settings.organization,
@@ -98,10 +96,8 @@ class Finisher:
 
     def _files(self, job: JobRow, job_dir: Path) -> list[FileRow]:
         """Store the result file and, where there is one, the samples."""
-        try:
+        with storage_errors(job_dir):
             metrics = (job_dir / "metrics.csv").read_bytes()
-        except OSError as error:
-            raise storage_error(error, job_dir / "metrics.csv") from error
         if self._settings.result_encoding == "base64":
             metrics = base64.b64encode(metrics)
         contents = {"result_file": ("step_metrics.csv", metrics)}

@@ -24,10 +24,9 @@ LEVELS = {"note": "info", "decision": "info", "warning": "warn", "error": "error
 class Follower:
     """Follows one job's events.jsonl; `pump` stores what is new in it."""
 
-    def __init__(self, store: Store, job: JobRow, *, worker: str, path: Path) -> None:
+    def __init__(self, store: Store, job: JobRow, path: Path) -> None:
         self._store = store
         self._job = job
-        self._worker = worker
         self._path = path
         self._first: tuple[float, int] | None = None  # time and step, where we came in
 
@@ -43,7 +42,7 @@ class Follower:
             rows += self._take(event, values)
         if values:
             change = Change(values=values, events=rows)
-            self._job = self._store.jobs.write(self._job.id, change, worker=self._worker)
+            self._job = self._store.jobs.write(self._job.id, change, worker=self._job.worker)
 
     def _take(self, event: Event, values: dict[str, Any]) -> list[EventRow]:
         """Note in `values` what the event means for the job's row; its own rows."""

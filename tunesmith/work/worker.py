@@ -29,6 +29,8 @@ from tunesmith.work.runner import LOG, LocalRunner, Runner
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+PAUSE_SECONDS = 1.0
+"""Before trying again what has just gone wrong."""
 STARTS = 3
 """How often a training process may be started before the job fails."""
 
@@ -39,26 +41,24 @@ class Worker:
     def __init__(
         self, settings: Settings, store: Store, blobs: Blobs, *, runner: Runner | None = None
     ) -> None:
-        self.name = own_name()
         self._settings = settings
         self._store = store
         self._blobs = blobs
         self._runner = runner or LocalRunner()
         self._finisher = Finisher(settings, store, blobs)
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._names = own_name(), own_name()
+        checker, trainer = self._names
+        self._threads = [
+            self._thread(self._loop, checker, ("validating_files",), self._validate),
+            self._thread(self._loop, trainer, ("queued", "running"), self._train),
+            self._thread(self._keep_house),
+        ]
 
     def start(self) -> None:
         """Begin to take jobs."""
-        files.sweep(self._settings, self._store, self._blobs)
-        for target, arguments in (
-            (self._loop, (("validating_files",), self._validate)),
-            (self._loop, (("queued", "running"), self._train)),
-            (self._beat, ()),
-        ):
-            thread = threading.Thread(target=target, args=arguments, daemon=True)
+        for thread in self._threads:
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
         """Stop the training process, give the jobs back, and return when that is done."""
@@ -66,14 +66,18 @@ class Worker:
         for thread in self._threads:
             thread.join()
 
+    @staticmethod
+    def _thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
+        return threading.Thread(target=target, args=arguments, daemon=True)
+
     # --- the loops -------------------------------------------------------------------------------
 
-    def _loop(self, states: Sequence[str], work: Callable[[JobRow, Path], None]) -> None:
+    def _loop(self, name: str, states: Sequence[str], work: Callable[[JobRow, Path], None]) -> None:
         while not self._stopping.wait(POLL_SECONDS):
             job: JobRow | None = None
             try:
                 job = self._store.jobs.lease(
-                    self.name,
+                    name,
                     states,
                     silent_before=time.time() - self._settings.lease_seconds,
                     is_gone=is_gone,
@@ -88,37 +92,44 @@ class Worker:
             except Exception as error:  # one of the two doors: nothing may end the worker
                 logger.exception("job %s broke off", job.id if job else "(none)")
                 self._fail(job, JobFailed(_sentence(error), code="server_error"))
-            finally:
-                self._let_go(job)
-
-    def _beat(self) -> None:
-        while not self._stopping.wait(self._settings.lease_seconds / 4):
-            try:
-                self._store.jobs.beat(self.name)
-            except TunesmithError:
-                logger.exception("heartbeat not written")
+            self._let_go(job)
 
     def _fail(self, job: JobRow | None, error: JobFailed) -> None:
-        if job is None:
-            self._stopping.wait(1.0)  # the database itself is in trouble; do not storm it
-            return
         details = {"code": error.code, "message": str(error), "param": error.param}
         event = EventRow(message=str(error), level="error")
         change = Change(to="failed", values={"error": details}, events=[event])
-        try:
-            self._store.jobs.write(job.id, change, worker=self.name)
-        except TunesmithError:
-            logger.exception("job %s could not be failed", job.id)
+        if job is not None:
+            try:
+                self._store.jobs.write(job.id, change, worker=job.worker)
+                return
+            except TunesmithError:
+                logger.exception("job %s could not be failed; it will be tried again", job.id)
+        self._stopping.wait(PAUSE_SECONDS)  # the database itself is in trouble: do not storm it
 
     def _let_go(self, job: JobRow | None) -> None:
-        if job is None:
+        if job is None or job.worker is None:
             return
         try:
-            self._store.jobs.release(job.id, self.name)
+            self._store.jobs.release(job.id, job.worker)
             if self._store.jobs.ended([job.id]):
-                files.sweep(self._settings, self._store, self._blobs)
+                self._tidy()
+        except TunesmithError:
+            logger.exception("job %s not given back", job.id)
+
+    def _tidy(self) -> None:
+        try:
+            files.sweep(self._settings, self._store, self._blobs)
         except (TunesmithError, OSError):
-            logger.exception("job %s not tidied up", job.id)
+            logger.exception("not tidied up")
+
+    def _keep_house(self) -> None:
+        """Tidy up after earlier servers, then say every now and then that this one is alive."""
+        self._tidy()
+        while not self._stopping.wait(self._settings.lease_seconds / 4):
+            try:
+                self._store.jobs.beat(self._names)
+            except TunesmithError:
+                logger.exception("heartbeat not written")
 
     # --- the stages ------------------------------------------------------------------------------
 
@@ -126,26 +137,28 @@ class Worker:
         files.fetch(self._store, self._blobs, job, job_dir)
         files.check(job, job_dir)
         event = EventRow(message="Files validated, moving job to queued state")
-        self._store.jobs.write(job.id, Change(to="queued", events=[event]), worker=self.name)
+        self._store.jobs.write(job.id, Change(to="queued", events=[event]), worker=job.worker)
 
     def _train(self, job: JobRow, job_dir: Path) -> None:
         files.fetch(self._store, self._blobs, job, job_dir)
         if job.status == "queued":
             files.write_job(self._settings, self._store, job, job_dir)
             started = Change(to="running", events=[EventRow(message="Fine-tuning job started")])
-            job = self._store.jobs.write(job.id, started, worker=self.name)
-        follower = Follower(self._store, job, worker=self.name, path=job_dir / "events.jsonl")
+            job = self._store.jobs.write(job.id, started, worker=job.worker)
+        follower = Follower(self._store, job, job_dir / "events.jsonl")
         while not _has_ended(job_dir):
             status = self._run(job, job_dir, follower)
             if status is None:
                 return
             if not _has_ended(job_dir):
+                if self._stopping.wait(PAUSE_SECONDS):
+                    return  # whoever ended it is ending us too
                 job = self._died(job, job_dir, status)
         follower.pump()
         if (job_dir / "error.json").exists():
             told = json.loads((job_dir / "error.json").read_text(encoding="utf-8"))
             raise JobFailed(told["message"], code=told["code"], param=told.get("param"))
-        self._finisher.finish(job, job_dir, worker=self.name)
+        self._finisher.finish(job, job_dir)
 
     def _run(self, job: JobRow, job_dir: Path, follower: Follower) -> int | None:
         """One training process from start to end; its exit status, or None when we are stopping.
@@ -157,7 +170,7 @@ class Worker:
             while (status := process.poll()) is None:
                 if self._stopping.wait(POLL_SECONDS):
                     return None
-                if not self._store.jobs.is_held(job.id, self.name):
+                if not self._store.jobs.is_held(job):
                     raise StateError(f"Fine-tuning job {job.id} is no longer this worker's.")
                 follower.pump()
             return status
@@ -178,7 +191,7 @@ class Worker:
             )
         message = f"{how} Starting it again, attempt {deaths + 1} of {STARTS}."
         again = Change(values={"deaths": deaths}, events=[EventRow(message=message, level="warn")])
-        return self._store.jobs.write(job.id, again, worker=self.name)
+        return self._store.jobs.write(job.id, again, worker=job.worker)
 
 
 def _has_ended(job_dir: Path) -> bool:

@@ -1,0 +1,232 @@
+"""The SDK's errors in our words, and following a job through silence."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tunesmith import wire
+from tunesmith.config import ProviderConfig
+from tunesmith.errors import (
+    ConfigError,
+    NotAllowed,
+    NotFound,
+    ProviderError,
+    RequestError,
+    StorageError,
+)
+from tunesmith.providers import connect
+from tunesmith.providers import openai_wire as module
+from tunesmith.settings import Settings
+
+
+@pytest.fixture
+def provider(scripted, tmp_path):
+    settings = Settings(data_dir=tmp_path, api_key="sk-x")
+    with connect(ProviderConfig(base_url=scripted.base_url), settings) as provider:
+        yield provider
+
+
+def error(message: str, **more: object) -> dict[str, object]:
+    return {"error": {"message": message, "type": "x", "param": None, "code": None, **more}}
+
+
+@pytest.mark.parametrize(
+    "status, kind, words",
+    [
+        (400, RequestError, "Wrong thing"),
+        (401, NotAllowed, "refused the API key: Wrong thing"),
+        (403, NotAllowed, "Wrong thing"),
+        (404, NotFound, "Wrong thing"),
+        (413, RequestError, "Wrong thing"),
+        (429, ProviderError, "failed (429): Wrong thing"),
+        (500, ProviderError, "failed (500): Wrong thing"),
+    ],
+)
+def test_each_status_has_its_error(scripted, provider, status, kind, words):
+    scripted.answer = lambda method, path: (status, error("Wrong thing", param="model"))
+    with pytest.raises(kind) as caught:
+        provider.job("ftjob-1")
+    assert type(caught.value) is kind
+    assert words in caught.value.what
+    assert "Error code" not in str(caught.value)
+
+
+def test_a_wrong_key_says_how_to_get_a_right_one(scripted, provider):
+    scripted.answer = lambda method, path: (401, error("Incorrect API key provided: sk-x."))
+    with pytest.raises(NotAllowed) as caught:
+        provider.models()
+    assert scripted.base_url in caught.value.what
+    assert "TUNESMITH_API_KEY" in caught.value.fix
+
+
+def test_no_key_at_all_is_said_before_anything_is_asked(scripted, tmp_path):
+    settings = Settings(data_dir=tmp_path, server=scripted.base_url)
+    with connect(ProviderConfig(), settings) as provider, pytest.raises(NotAllowed):
+        provider.models()
+    assert scripted.asked == []
+
+
+def test_a_server_that_is_not_there_is_named_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    settings = Settings(data_dir=tmp_path, api_key="sk-x")
+    with (
+        connect(ProviderConfig(base_url="http://127.0.0.1:9/v1"), settings) as provider,
+        pytest.raises(ProviderError) as caught,
+    ):
+        provider.models()
+    assert "http://127.0.0.1:9/v1 does not answer" in caught.value.what
+    assert "tunesmith serve" in caught.value.fix
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000/v1", "ftp://host/v1", "http://"])
+def test_what_is_no_address_is_refused(tmp_path, address):
+    settings = Settings(data_dir=tmp_path, api_key="sk-x")
+    with (
+        pytest.raises(ConfigError, match="base URL"),
+        connect(ProviderConfig(base_url=address), settings),
+    ):
+        pass
+
+
+def test_an_address_without_a_path_gets_the_usual_one(tmp_path):
+    settings = Settings(data_dir=tmp_path, api_key="sk-x")
+    with connect(ProviderConfig(base_url="http://host:8000"), settings) as provider:
+        assert provider.place == "http://host:8000/v1"
+
+
+def test_an_unknown_provider_gets_the_nearest_name(tmp_path):
+    with (
+        pytest.raises(ConfigError, match="'local'"),
+        connect(ProviderConfig(name="lokal"), Settings(data_dir=tmp_path)),
+    ):
+        pass
+
+
+def test_a_file_that_is_not_there_is_a_storage_error(provider):
+    with pytest.raises(StorageError, match="gone.jsonl"):
+        provider.upload(Path("/nowhere/gone.jsonl"))
+
+
+JOB = {
+    "object": "fine_tuning.job", "id": "ftjob-1", "model": "m", "created_at": 1,
+    "organization_id": "o", "status": "running", "training_file": "file-1", "method": {},
+    "hyperparameters": {}, "seed": 0, "result_files": [],
+}  # fmt: skip
+
+
+def event(number: int) -> dict[str, object]:
+    return {
+        "object": "fine_tuning.job.event", "id": f"ftevent-{number}", "created_at": number,
+        "level": "info", "message": f"event {number}", "data": {}, "type": "message",
+    }  # fmt: skip
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
+class Growing:
+    """A job whose events grow by 130 with each look, with two lost connections in between."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self, method: str, path: str) -> tuple[int, object]:
+        if not path.startswith("/v1/fine_tuning/jobs/ftjob-1"):
+            return 404, {}
+        if "/events" not in path:
+            self.looks += 1
+            if self.looks in (2, 3):
+                return 502, error("Bad gateway")
+            return 200, {**JOB, "status": "succeeded" if self.looks >= 5 else "running"}
+        newest_first = [event(i) for i in range(130 * self.looks, 0, -1)]
+        if "after=" in path:
+            after = path.split("after=")[1].split("&")[0]
+            place = next(i for i, e in enumerate(newest_first) if e["id"] == after)
+            newest_first = newest_first[place + 1 :]
+        page = newest_first[:100]
+        return 200, {"object": "list", "data": page, "has_more": len(newest_first) > 100}
+
+
+def test_events_come_once_each_in_order_over_pages_and_lost_connections(
+    scripted, provider, monkeypatch
+):
+    monkeypatch.setattr(module, "time", Clock())
+    scripted.answer = Growing()
+    told = [e for e in provider.follow("ftjob-1") if isinstance(e, wire.JobEvent)]
+    assert [e.message for e in told] == [f"event {i}" for i in range(1, 130 * 5 + 1)]
+
+
+def test_a_server_that_stays_silent_is_given_up_after_a_while(scripted, provider, monkeypatch):
+    monkeypatch.setattr(module, "time", clock := Clock())
+    scripted.answer = lambda method, path: (503, error("Busy"))
+    with pytest.raises(ProviderError, match="Busy"):
+        list(provider.follow("ftjob-1"))
+    assert module.SILENCE < clock.monotonic() < module.SILENCE + 5
+
+
+def test_a_refusal_is_not_waited_for(scripted, provider):
+    scripted.answer = lambda method, path: (401, error("Revoked"))
+    with pytest.raises(NotAllowed):
+        list(provider.follow("ftjob-1"))
+    assert len(scripted.asked) == 1
+
+
+def test_a_lost_reply_to_a_new_job_is_not_asked_for_again(scripted, provider):
+    scripted.answer = lambda method, path: (500, error("Broke off"))
+    with pytest.raises(ProviderError):
+        provider.create_job(wire.JobCreate(model="m", training_file="file-1"))
+    assert scripted.asked == [("POST", "/v1/fine_tuning/jobs")]
+
+
+def test_servers_without_the_metadata_filter_are_searched_here(scripted, provider):
+    jobs = [{**JOB, "id": f"ftjob-{i}", "metadata": {"k": str(i)}} for i in range(3)]
+    scripted.answer = lambda method, path: (
+        200,
+        {"object": "list", "data": jobs, "has_more": False},
+    )
+    assert provider.find_job({"k": "1"}).id == "ftjob-1"
+    assert provider.find_job({"k": "7"}) is None
+
+
+def reply(*tokens: tuple[str, float], content: str = "spam") -> dict[str, object]:
+    shapes = [
+        {"token": t, "logprob": p, "top_logprobs": [{"token": t, "logprob": p}]} for t, p in tokens
+    ]
+    choice = {"message": {"content": content}, "logprobs": {"content": shapes} if tokens else None}
+    return {"choices": [choice], "tunesmith": {"cut_tokens": 3}}
+
+
+def test_answers_of_one_token_many_tokens_and_none(scripted, provider):
+    for answer, logprob, top in (
+        (reply(("spam", -0.5)), -0.5, {"spam": -0.5}),
+        (reply(("sp", -0.5), ("am", -0.25)), -0.75, {}),
+        (reply(), math.nan, {}),
+    ):
+        scripted.answer = lambda method, path, answer=answer: (200, answer)
+        [(place, got)] = provider.classify("m", ["x"], concurrency=4)
+        assert (place, got.label, got.cut_tokens) == (0, "spam", 3)
+        assert got.logprob == pytest.approx(logprob, nan_ok=True) and got.top == top
+
+
+def test_an_answer_without_an_answer_is_said(scripted, provider):
+    scripted.answer = lambda method, path: (200, {"choices": []})
+    with pytest.raises(ProviderError, match="has no"):
+        list(provider.classify("m", ["x"], concurrency=1))
+
+
+def test_one_failed_request_ends_the_asking(scripted, provider):
+    scripted.answer = lambda method, path: (404, error("The model 'm' does not exist"))
+    with pytest.raises(NotFound):
+        list(provider.classify("m", ["x"] * 500, concurrency=2))
+    assert len(scripted.asked) < 100

@@ -1,0 +1,164 @@
+"""A real server on a real port, with stand-ins for training and for the loaded models."""
+
+import json
+import math
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from tunesmith.server.app import make_app
+from tunesmith.server.serve import Server, _listen
+from tunesmith.serving.pool import Classification
+from tunesmith.settings import Settings
+from tunesmith.store.blobs import Blobs
+from tunesmith.store.store import open_store
+from tunesmith.work import worker as worker_module
+from tunesmith.work.runner import LocalRunner
+from tunesmith.work.worker import Worker
+
+TRAINER = (sys.executable, str(Path(__file__).parent.parent / "work" / "stand_in_trainer.py"))
+OWN_KEY = "sk-own-key-of-this-process"
+
+
+class StandInPool:
+    """Answers at once; the text says what: "cut" cuts, an exception's name raises it."""
+
+    labels = ("card lost", "größer", "refund")
+
+    def __init__(self):
+        self.probabilities = (0.2, 0.7, 0.1)
+        self.asked = []
+        self.forgotten = []
+        self.error = None
+
+    def submit(self, model, folder, text):
+        self.asked.append((model, folder, text))
+        answer = Future()
+        if self.error:
+            answer.set_exception(self.error)
+        else:
+            logprobs = [math.log(p) for p in self.probabilities]
+            cut = 444 if "cut" in text else 0
+            answer.set_result(Classification(self.labels, logprobs, 256 if cut else 5, cut))
+        return answer
+
+    def forget(self, model):
+        self.forgotten.append(model)
+
+    def close(self):
+        pass
+
+
+class Running:
+    """The server, and clients of it."""
+
+    def __init__(self, data_dir, *, worker=True, **settings):
+        given = {"organization": "acme", "max_file_bytes": 100_000, **settings}
+        self.settings = Settings(data_dir=data_dir, lease_seconds=2.0, **given)
+        self.store = open_store(self.settings)
+        self.blobs = Blobs(self.settings.blobs)
+        self.pool = StandInPool()
+        runner = LocalRunner(TRAINER)
+        self.worker = Worker(self.settings, self.store, self.blobs, runner=runner)
+        app = make_app(
+            self.settings,
+            self.store,
+            self.blobs,
+            self.pool,
+            worker=self.worker if worker else None,
+            own_key=OWN_KEY,
+        )
+        listener = _listen("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        up = threading.Event()
+        self._server = Server(app, self.url, lambda _: up.set())
+        self._thread = threading.Thread(target=self._server.run, args=([listener],))
+        self._thread.start()
+        assert up.wait(10)
+        self.client = openai.OpenAI(base_url=self.url, api_key=OWN_KEY, max_retries=0)
+        self.http = httpx.Client(
+            base_url=self.url, headers={"authorization": f"Bearer {OWN_KEY}"}, timeout=10
+        )
+
+    def upload(self, behaviour="train", *, rows=12, purpose="fine-tune"):
+        turns = [(behaviour, "a")] + [("text", "b")] * (rows - 1)
+        lines = [
+            json.dumps(
+                {
+                    "messages": [
+                        {"role": "user", "content": text},
+                        {"role": "assistant", "content": label},
+                    ]
+                }
+            )
+            for text, label in turns
+        ]
+        content = ("t.jsonl", ("\n".join(lines) + "\n").encode())
+        return self.client.files.create(file=content, purpose=purpose).id
+
+    def create(self, behaviour="train", **asked):
+        asked = {"model": "minilm-l6", **asked}
+        asked.setdefault("training_file", self.upload(behaviour))
+        return self.client.fine_tuning.jobs.create(**asked)
+
+    def wait(self, job_id, status, until=lambda job: True):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            job = self.client.fine_tuning.jobs.retrieve(job_id)
+            if job.status == status and until(job):
+                return job
+            time.sleep(0.02)
+        raise AssertionError(job)
+
+    def tuned(self, **asked):
+        """A finished job."""
+        return self.wait(self.create(**asked).id, "succeeded")
+
+    def close(self):
+        self.client.close()
+        self.http.close()
+        self._server.should_exit = True
+        self._thread.join()
+        self.store.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_worker():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_module, "POLL_SECONDS", 0.02)
+        patch.setattr(worker_module, "PAUSE_SECONDS", 0.1)
+        yield
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts servers, and stops them after the test."""
+    servers = []
+
+    def start(**settings):
+        servers.append(Running(tmp_path, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def server(start):
+    """A server of this test's own."""
+    return start()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A server for tests that leave nothing behind."""
+    server = Running(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
