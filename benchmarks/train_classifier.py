@@ -49,7 +49,7 @@ def ours(table: compare.Table) -> float:
             multiplier=1.0, rate=base.learning_rate, per_epoch=len(steps), total=2 * len(steps),
             look_every=10**9,
         )  # fmt: skip
-        looks = Looks(rows=rows, dev=[0], fitting=fitting, valid=None, patience=9, floor=0.0)
+        looks = Looks(rows=rows, dev=[0], fitting=fitting, valid=None, patience=9)
         run = tune(job, model, rows, plan, torch.ones(len(labels)), looks)
         tokens, started = 0, 0.0
         for step, event in enumerate(run, 1):

@@ -49,7 +49,7 @@ class PrepareConfig:
     split: str = "80/20"
     """Shares of training and validation rows, in percent."""
     balance: Balance = "auto"
-    """Class sizes: auto, smallest (cut to), repeat (up to the largest), weight (the loss), none."""
+    """Classes: auto, smallest (cut to it), repeat (up to the largest), weight (the loss), none."""
     ties: Literal["drop", "first"] = "drop"
     """Rows on which annotators tie: drop (and list in review.csv), or take the first annotator's."""
     merge_labels: bool = True
@@ -187,7 +187,8 @@ def to_toml(config: object, reasons: Mapping[str, str] | None = None) -> str:
     assert dataclasses.is_dataclass(config)
     out: list[str] = []
     nested = [f for f in fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
-    for section in nested or [None]:
+    sections: list[dataclasses.Field[Any] | None] = [*nested] or [None]
+    for section in sections:
         part = getattr(config, section.name) if section else config
         if section:
             out.append(f"\n[{section.name}]")
@@ -240,7 +241,7 @@ def _merge(config: C, data: Mapping[str, Any], origin: str) -> C:
             wrong.append(f"{name} is {value!r}, but {_expected(hints[name])} is needed")
     if wrong:
         raise ConfigError(f"{origin}: " + "; ".join(wrong) + ".")
-    return replace(config, **changes)  # type: ignore[type-var]
+    return replace(config, **changes)
 
 
 def _fit(value: Any, hint: Any) -> Any:

@@ -1,6 +1,5 @@
 """Running commands: in this process with the provider in memory, or as a user does."""
 
-import itertools
 import os
 import subprocess
 import sys
@@ -10,14 +9,9 @@ from pathlib import Path
 
 import pytest
 from fake_provider import FakeProvider
+from table import write_table
 
 from tunesmith import cli, providers
-
-WORDS = {
-    "billing": ("invoice", "refund", "charge", "card", "tax"),
-    "shipping": ("parcel", "courier", "late", "address", "tracking"),
-    "account": ("login", "password", "email", "profile", "locked"),
-}
 
 
 @dataclass(frozen=True)
@@ -32,13 +26,7 @@ class Ended:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Sixty rows in three labels."""
-    rows = ["text,label"]
-    for label, words in WORDS.items():
-        pairs = itertools.islice(itertools.permutations(words, 2), 20)
-        rows += [f"about my {one} and {other},{label}" for one, other in pairs]
-    path = tmp_path / "mail.csv"
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_table(tmp_path / "mail.csv")
 
 
 @pytest.fixture(autouse=True)

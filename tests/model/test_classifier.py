@@ -49,7 +49,9 @@ def test_a_tampered_base_model_is_refused(tmp_path):
         file.seek(-1, 2)
         file.write(b"\x01")
     with pytest.raises(ConfigError, match="not the published ones"):
-        catalog.verify(catalog.BaseModel(name="x", kind="encoder", folder=folder, sha256=base.sha256))
+        catalog.verify(
+            catalog.BaseModel(name="x", kind="encoder", folder=folder, sha256=base.sha256)
+        )
 
 
 def test_missing_files_are_named(tmp_path):

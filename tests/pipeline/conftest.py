@@ -1,34 +1,21 @@
 """A table that is learnt at once, a run directory, and a workshop with the provider in memory."""
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_provider import FakeProvider
+from table import write_table
 
 from tunesmith.config import PrepareConfig, RunConfig
 from tunesmith.events import Event
 from tunesmith.pipeline import RunDir, Workshop
 
-WORDS = {
-    "billing": ("invoice", "refund", "charge", "card", "tax"),
-    "shipping": ("parcel", "courier", "late", "address", "tracking"),
-    "account": ("login", "password", "email", "profile", "locked"),
-}
-FRAMES = ("about my {} and {}", "please help with {} or {}", "{} was wrong, so was {}")
-
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Sixty rows in three labels, each text another one."""
-    rows = ["text,label"]
-    for label, words in WORDS.items():
-        pairs = itertools.islice(itertools.permutations(words, 2), 20)
-        rows += [f'"{FRAMES[i % 3].format(*pair)}",{label}' for i, pair in enumerate(pairs)]
-    path = tmp_path / "mail.csv"
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_table(tmp_path / "mail.csv")
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_a_job_that_still_runs_is_followed_not_repeated(train, provider, told):
     job = next(provider.jobs())
     assert train().job == job.id
     assert provider.calls["create_job"] == 1
-    assert f"Going on with job {job.id}" in told.words
+    assert f"Going on with the job of an earlier start\nJob {job.id}" in told.words
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])

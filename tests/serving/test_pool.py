@@ -1,4 +1,4 @@
-"""The pool with real models: batching changes no answer, memory is bounded, errors reach who asked."""
+"""The pool with real models: batching changes no answer, memory is bounded, errors arrive."""
 
 from concurrent.futures import wait
 

@@ -27,7 +27,9 @@ def test_class_weights_are_the_same_as_repeating_rows():
     weighted = fit_head(features, targets, weights, strength=3.0)
     again = torch.cat([torch.arange(120), (targets == 0).nonzero().flatten().repeat(2)])
     # The penalty is shared out over the rows, the weighted mean over their weights.
-    repeated = fit_head(features[again], targets[again], torch.ones(3), strength=3.0 * 120 / len(again))
+    repeated = fit_head(
+        features[again], targets[again], torch.ones(3), strength=3.0 * 120 / len(again)
+    )
     assert torch.allclose(weighted.weight, repeated.weight, atol=5e-3)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,16 +23,23 @@ Given = dict[str, dict[str, Any]]
 """Section → field → value, of the options that were given."""
 
 NAMES = {"provider.name": "provider"}
-NO_OPTION = {"prepare.table", "prepare.seed", "train.seed"}
-"""The table is an argument, and `--seed` sets both seeds."""
 FILES = ("table", "validation")
 
 
 def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: the command's `given` becomes one option for each field of `sections`."""
+    """Decorator: the command's `given` becomes one option for each field of `sections`.
+
+    A field that has the name of one of the command's own parameters is left to the command.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        made = {_option(section, f): (section, f.name) for section, f in _fields(sections)}
+        own = inspect.signature(command, eval_str=True).parameters
+        made = {
+            _option(section, field): (section, field.name)
+            for section in sections
+            for field in dataclasses.fields(getattr(RunConfig(), section))
+            if field.name not in own
+        }
         place = {option.name: key for option, key in made.items()}
 
         # The one place where parameters are not written down: they are made from the fields.
@@ -43,7 +50,6 @@ def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[...
                     given.setdefault(section, {})[field] = value
             command(given=given, **values)
 
-        own = inspect.signature(command, eval_str=True).parameters
         parameters = [p for name, p in own.items() if name != "given"]
         parameters += made
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -88,26 +94,20 @@ def of_run_dir(run_dir: Path, config_file: Path | None) -> RunConfig:
     return configs.load(found)
 
 
-def _fields(sections: Iterable[str]) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    for section in sections:
-        for field in dataclasses.fields(getattr(RunConfig(), section)):
-            if f"{section}.{field.name}" not in NO_OPTION:
-                yield section, field
-
-
 def _option(section: str, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """A keyword parameter that typer makes an option of; None means: not given."""
     part: type = type(getattr(RunConfig(), section))
     kind, metavar = _kind(typing.get_type_hints(part)[field.name])
     name = NAMES.get(f"{section}.{field.name}", field.name)
     flag = "--" + name.replace("_", "-")
-    default = field.default
-    shown = default if isinstance(default, int | float | str) and default != "" else False
+    says = configs.help_of(part)[field.name]
+    if isinstance(field.default, int | float | str) and kind is not bool:
+        says += f" Default: {field.default}."
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-        help=configs.help_of(part)[field.name],
+        help=says,
         metavar=metavar,
-        show_default=str(shown) if shown is not False else False,
+        show_default=False,
         rich_help_panel=section,
     )
     return inspect.Parameter(

@@ -6,7 +6,7 @@ Does not know: how a verb works.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -100,66 +100,42 @@ def prepare(
     run_dir: Place = None,
     config: ConfigFile = None,
     set_: Set = None,
-    seed: Seed = None,
     as_json: Json = False,
     yes: Yes = False,
 ) -> None:
     """Make training and validation examples from a table."""
     from tunesmith import pipeline
 
-    settled = _settle(given, table, run_dir, config, set_, seed)
+    settled = _settle(given, table, run_dir, config, set_, None)
     with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
         terminal.begin("prepare")
         result = pipeline.prepare(settled.prepare, shop.run_dir, terminal)
         _tell("prepare", result, shop, terminal)
 
 
-@takes_config("provider")
-def upload(
-    given: Given,
-    run_dir: Existing,
-    config: ConfigFile = None,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Send a run's prepared files to the provider, each content once."""
-    _one_verb("upload", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+def _verb(name: str, *sections: str, says: str) -> Callable[..., None]:
+    """The command of a verb that goes on with a run directory."""
+
+    def command(
+        given: Given,
+        run_dir: Existing,
+        config: ConfigFile = None,
+        set_: Set = None,
+        as_json: Json = False,
+    ) -> None:
+        settled = asked(given, base=of_run_dir(run_dir, config), overrides=set_ or [])
+        _one_verb(name, settled, run_dir, as_json=as_json)
+
+    command.__name__, command.__doc__ = name, says
+    return takes_config(*sections, "provider")(command)
 
 
-@takes_config("train", "provider")
-def train(
-    given: Given,
-    run_dir: Existing,
-    config: ConfigFile = None,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Train a model on a run's uploaded files."""
-    _one_verb("train", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
-
-
-@takes_config("deploy", "provider")
-def deploy(
-    given: Given,
-    run_dir: Existing,
-    config: ConfigFile = None,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Make a run's model answer, and check that it answers as it was trained."""
-    _one_verb("deploy", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
-
-
-@takes_config("evaluate", "provider")
-def evaluate(
-    given: Given,
-    run_dir: Existing,
-    config: ConfigFile = None,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Score a run's deployed model and write its report."""
-    _one_verb("evaluate", of_run_dir(run_dir, config), given, set_, run_dir, as_json)
+upload = _verb("upload", says="Send a run's prepared files to the provider, each content once.")
+train = _verb("train", "train", says="Train a model on a run's uploaded files.")
+deploy = _verb(
+    "deploy", "deploy", says="Make a run's model answer, and check that it answers as trained."
+)
+evaluate = _verb("evaluate", "evaluate", says="Score a run's deployed model, write its report.")
 
 
 def _settle(
@@ -191,19 +167,10 @@ def _settle(
     return settled
 
 
-def _one_verb(
-    verb: str,
-    base: RunConfig,
-    given: Given,
-    set_: list[str] | None,
-    run_dir: Path,
-    as_json: bool,
-) -> None:
+def _one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) -> None:
     from tunesmith import pipeline
 
-    settled = asked(given, base=base, overrides=set_ or [])
     with _at_work(settled, run_dir, as_json=as_json, yes=True) as (shop, terminal):
-        pipeline.check(settled)
         needed = pipeline.VERBS.index(verb)
         earlier = list(pipeline.so_far(settled, shop))[:needed]
         if len(earlier) < needed:
@@ -254,6 +221,7 @@ def _at_work(
     from tunesmith import pipeline
     from tunesmith.cli.terminal import Terminal, shortest
 
+    pipeline.check(config)
     terminal = Terminal(as_json=as_json)
     path = place or _next_folder(Path(config.prepare.table).stem)
     is_new = place is None or not path.exists()

@@ -44,6 +44,7 @@ class Terminal:
 
     def __call__(self, event: Event) -> None:
         """Tell an event."""
+        self._head()
         if event.kind == "metric":
             self._metric(event)
         elif event.kind == "progress":
@@ -54,17 +55,19 @@ class Terminal:
             self.line(f"  {event.message}", STYLES.get(event.kind, "dim"))
 
     def begin(self, verb: str) -> None:
-        """A verb begins. Its heading waits until there is something to tell."""
+        """A verb begins. Its heading waits for the first event: without one, nothing is done."""
         self._verb, self._is_told, self._verb_began = verb, False, time.monotonic()
 
     def line(self, text: str | Text, style: str = "") -> None:
         """One line, under the heading of the verb that is at work."""
+        self._head()
+        self._console.print(text, style=style, soft_wrap=True)
+
+    def _head(self) -> None:
         if not self._is_told:
             self._is_told = True
-            passed = time.monotonic() - self._began
-            heading = Text(f"[{clock(passed)}] ", "dim") + Text(self._verb, "bold cyan")
-            self._console.print(heading, soft_wrap=True)
-        self._console.print(text, style=style, soft_wrap=True)
+            heading = Text(f"[{clock(self._verb_began - self._began)}] ", "dim")
+            self._console.print(heading + Text(self._verb, "bold cyan"), soft_wrap=True)
 
     def result(self, result: Result, *, reused: bool) -> None:
         """What the verb came to; nothing if it had been done before."""
@@ -176,8 +179,6 @@ class Terminal:
         if not self._console.is_terminal or time.monotonic() - self._verb_began < BAR_AFTER:
             return
         if self._bar is None:
-            if not self._is_told:
-                self.line(f"  {what}", "dim")
             self._bar = Progress(
                 TextColumn("  {task.description}"),
                 BarColumn(bar_width=30),

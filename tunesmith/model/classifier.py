@@ -169,6 +169,11 @@ def load(folder: Path) -> Classifier:
     return model.eval()
 
 
+def warm_up() -> None:
+    """Do the import that takes seconds, so that the first model asked for does not wait for it."""
+    from transformers import AutoModel  # noqa: F401
+
+
 def _load_encoder(folder: Path, dropout: float | None) -> nn.Module:
     # Here and not above: the import alone takes seconds, and tokens.py is useful without it.
     from transformers import AutoConfig, AutoModel

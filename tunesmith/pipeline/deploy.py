@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from tunesmith.config import DeployConfig, to_toml
 from tunesmith.errors import ParityError
+from tunesmith.events import Event
 from tunesmith.pipeline.results import Deployed, Parity, Trained
 from tunesmith.pipeline.rundir import digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
@@ -121,6 +122,9 @@ def cause(rows: Sequence[Compared]) -> str:
 def _compare(config: DeployConfig, trained: Trained, shop: Workshop) -> Iterator[Compared]:
     samples = _samples(config, trained, shop)
     texts = [sample.text for sample in samples]
+    # Said before the first answer, for which the model has to be loaded.
+    start = {"done": 0, "total": len(texts)}
+    shop.report(Event(kind="progress", message="Asking the model", data=start))
     answers = dict(shop.provider.classify(trained.model, texts, concurrency=CONCURRENCY))
     for i, sample in enumerate(samples):
         answer = answers[i]

@@ -77,7 +77,6 @@ def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Works
     job = _own_job(made_from, shop)
     if job is None:
         job = shop.provider.create_job(_request(config, prepared, uploaded, made_from, shop))
-        shop.report(Event(kind="note", message=f"Job {job.id}"))
     job = _see_through(job, shop)
     result = _trained(job, time.monotonic() - started)
     _keep_metrics(job, shop)
@@ -90,11 +89,10 @@ def _own_job(made_from: str, shop: Workshop) -> wire.Job | None:
     own = {OF_RUN: shop.run_dir.id}
     job = shop.provider.find_job({**own, OF_INPUTS: made_from})
     if job and job.status not in wire.TERMINAL:
-        message = f"Going on with job {job.id}, which is {job.status.replace('_', ' ')}"
-        shop.report(Event(kind="note", message=message))
+        shop.report(Event(kind="note", message="Going on with the job of an earlier start"))
         return job
     if job and job.status == "succeeded" and shop.provider.model(job.fine_tuned_model or ""):
-        shop.report(Event(kind="note", message=f"Job {job.id} of an earlier start has succeeded"))
+        shop.report(Event(kind="note", message="The job of an earlier start has succeeded"))
         return job
     stale = shop.provider.find_job(own)
     if stale and stale.status not in wire.TERMINAL:
@@ -107,6 +105,7 @@ def _see_through(job: wire.Job, shop: Workshop) -> wire.Job:
     """Follow the job to its end; its events go to the run directory and to whoever is told."""
     place = shop.run_dir.folder("train") / "events.jsonl"
     try:
+        shop.report(Event(kind="note", message=f"Job {job.id}"))
         place.unlink(missing_ok=True)  # events are sent again from the first one
         with closing(EventWriter(place)) as keep:
             for sent in shop.provider.follow(job.id):

@@ -100,7 +100,9 @@ class EnginePool:
 
         torch.set_num_threads(self._threads)
         torch.set_grad_enabled(False)
-        import tunesmith.model.classifier  # noqa: F401
+        from tunesmith.model import classifier
+
+        classifier.warm_up()
 
         waiting: list[_Waiting] = []
         while self._gather(waiting):

@@ -98,12 +98,11 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
             fitting=fitting,
             valid=_sample(held_out, VALID_SAMPLE) if held_out else None,
             patience=options.early_stopping_patience,
-            floor=head_loss if options.method == "auto" else float("inf"),
         )
         position = yield from tune(job, model, rows, plan, weights, looks)
 
     # 5. Keep the better one. The head alone is fitted again, to all examples.
-    full = position.best_step > 0
+    full = position.best_step > 0 and (options.method == "full" or position.best_loss < head_loss)
     if full:
         model = classifier.load(job.state / "best")
         reason = f"dev loss {position.best_loss:.3f}, against {head_loss:.3f} of the head alone"

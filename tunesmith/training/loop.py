@@ -90,8 +90,8 @@ def tune(
 ) -> Generator[Event, None, Position]:
     """Fine-tune `model` in place and return where it ended.
 
-    Leaves the step with the lowest dev loss as a whole model in `state/best` (none if no step beat
-    `looks.floor`), and epoch ends up to it in `checkpoints/`. Picks up `state/latest` if there.
+    Leaves the step with the lowest dev loss as a whole model in `state/best`, and the last epochs'
+    ends in `state/epoch-N`. Picks up `state/latest` if there.
     Raises: ConfigError when the loss stops being a number; StorageError.
     """
     # 1. Optimizer: no decay on biases and norms; one fused pass over all parameters.
@@ -99,7 +99,7 @@ def tune(
     # 2. Resume.
     position = load_state(job.state / "latest", model, optimizer)
     if position is None:
-        position = Position(best_loss=looks.floor)
+        position = Position()
     else:
         yield Event(kind="note", message=f"Going on after step {position.step}")
     saved_at = time.monotonic()
@@ -162,8 +162,8 @@ class Looks:
     fitting: Sequence[int]
     valid: Rows | None
     patience: int
-    floor: float
-    """Dev loss to beat: the head's alone, or infinity."""
+    """Looks in a row that may find no lower dev loss than an earlier step's. The head's own loss
+    does not count here: while the rate is high, the first steps often lose some of it."""
 
     def at(self, model: Classifier, weights: Tensor) -> dict[str, float]:
         """Metrics of this moment."""

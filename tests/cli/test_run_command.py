@@ -59,6 +59,14 @@ def test_without_a_table_the_directory_goes_on_and_with_one_it_begins_anew(here,
     assert (config.train.seed, config.train.weight_decay) == (0, 0.01)
 
 
+def test_what_is_refused_does_not_become_the_directorys_setting(here, table):
+    here("run", table, "--run-dir", "r", *FAST)
+    before = Path("r/config.toml").read_text()
+    assert here("run", "--run-dir", "r", "--n-epochs", "0").code == 2
+    assert here("train", "r", "--dropout", "1").code == 2
+    assert Path("r/config.toml").read_text() == before
+
+
 def test_each_run_gets_the_next_free_folder(here, table):
     here("run", table, *FAST)
     here("run", table, *FAST)

@@ -1,7 +1,6 @@
 """Whatever is wrong with what was asked: exit code 2, one message, a remedy, no traceback."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
         (("run",), "No table is given"),
         (("run", "gone.csv"), "There is no file"),
         (("run", "mail.csv", "--nonsense"), "No such option"),
-        (("run", "mail.csv", "--n-epochs", "many"), "'many' is not a valid"),
+        (("run", "mail.csv", "--n-epochs", "many"), "Invalid value for '--n-epochs'"),
         (("run", "mail.csv", "--n-epochs", "0"), "n_epochs is 0"),
         (("run", "mail.csv", "--split", "80/30"), "The split is '80/30'"),
         (("run", "mail.csv", "--text", "tekst"), "Did you mean 'text'?"),
@@ -30,7 +29,9 @@ import pytest
         (("nonsense",), "No such command"),
     ],
 )
-def test_a_wrong_request_is_told_in_a_sentence(here, table, provider, arguments, words, monkeypatch):
+def test_a_wrong_request_is_told_in_a_sentence(
+    here, table, provider, arguments, words, monkeypatch
+):
     from tunesmith import providers
     from tunesmith.providers import _local
 
@@ -38,7 +39,6 @@ def test_a_wrong_request_is_told_in_a_sentence(here, table, provider, arguments,
         monkeypatch.setitem(providers.PROVIDERS, "local", _local)
     ended = here(*arguments)
     assert ended.code == 2
-    assert ended.out == "" or arguments[0] != "run"
     assert ended.err.startswith("error: ") and ended.err.count("error: ") == 1
     assert words in ended.err and "Traceback" not in ended.err
 
@@ -70,11 +70,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(here, table, monkeypatch)
     assert here("run", table, "--run-dir", "r", "--bootstrap", "50").code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
-def test_a_folder_that_cannot_be_written_is_told(here, table, place):
-    (place / "locked").mkdir(mode=0o500)
-    ended = here("run", table, "--run-dir", "locked/r")
-    assert ended.code == 2 and "cannot be written" in ended.err
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder that nobody may write to")
+def test_a_folder_that_cannot_be_written_is_told(here, table):
+    ended = here("run", table, "--run-dir", "/sys/kernel/tunesmith")
+    assert ended.code == 2 and "cannot be written" in ended.err and "--run-dir" in ended.err
 
 
 def test_nothing_asked_is_answered_by_the_help(here):
