@@ -117,7 +117,8 @@ def _from_folder(folder: Path) -> BaseModel:
     architectures = config.get("architectures") or [""]
     if "CausalLM" in architectures[0]:
         raise NotOffered(
-            f"{folder} holds a causal language model ({architectures[0]}); this version tunes encoders.",
+            f"{folder} holds a causal language model ({architectures[0]}); "
+            "this version tunes encoders.",
             fix=f"Use an encoder, such as {DEFAULT}.",
         )
     positions = int(config.get("max_position_embeddings") or 512)

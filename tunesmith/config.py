@@ -49,7 +49,7 @@ class PrepareConfig:
     split: str = "80/20"
     """Shares of training and validation rows, in percent."""
     balance: Balance = "auto"
-    """Classes: auto, smallest (cut to it), repeat (up to the largest), weight (the loss), none."""
+    """Classes: auto, smallest (cut to it), repeat, weight (the loss) or none."""
     ties: Literal["drop", "first"] = "drop"
     """Rows on which annotators tie: drop (and list in review.csv), or take the first annotator's."""
     merge_labels: bool = True
@@ -110,7 +110,7 @@ class DeployConfig:
 class EvaluateConfig:
     """Scoring the deployed model."""
 
-    concurrency: int = 64
+    concurrency: int = 128
     """Requests under way at once."""
     baselines: bool = True
     """Also score the majority class and TF-IDF with logistic regression on the same rows."""

@@ -22,7 +22,7 @@ class Event:
     """One thing that happened.
 
     kind      note: for people; decision: an automatic choice (`data`: what, value, reason);
-              metric: numbers of a training step (`data`: step, total_steps, train_loss, ...);
+              metric: numbers of a step (`data`: step, total_steps, train_loss, …);
               progress: how far something long has come (`data`: done, total), never stored;
               warning, error; checkpoint (`data`: step, path, and its metrics); done: the last event.
     message   one sentence for people.

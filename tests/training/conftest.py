@@ -42,7 +42,7 @@ def write_examples(path: Path, *, rows: int, seed: int = 0, labels: int = 3) -> 
     lines = []
     for i in range(rows):
         label = names[i % labels]
-        pool = WORDS[label].split() + "please help my the order it is was".split()
+        pool = WORDS[label].split() + ["please", "help", "my", "the", "order", "it", "is", "was"]
         text = " ".join(draw.choices(pool, k=draw.randint(3, 14))) + f" {i}"
         messages = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
         lines.append(json.dumps({"messages": messages}))

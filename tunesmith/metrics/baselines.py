@@ -73,7 +73,10 @@ def tfidf_logistic(
     vectorizer, seen = counted
     # liblinear one label at a time is as good here as one joint model, and eight times as fast.
     weights = "balanced" if balanced else None
-    linear = LogisticRegression(solver="liblinear", C=30.0, class_weight=weights, random_state=0)
+    # Its dual, solved to a hundredth, answers alike in half the time.
+    linear = LogisticRegression(
+        solver="liblinear", C=30.0, dual=True, tol=1e-2, class_weight=weights, random_state=0
+    )
     model = OneVsRestClassifier(linear).fit(seen, labels)
     return [str(label) for label in model.predict(vectorizer.transform(test_texts))]
 

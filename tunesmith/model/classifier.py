@@ -14,7 +14,7 @@ Does not know: how it is trained, who asks it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,32 +75,32 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.features(ids, mask))
         return logits
 
-    @torch.no_grad()
     def over(
-        self,
-        function: Callable[[Tensor, Tensor | None], Tensor],
-        encoded: Sequence[Encoded],
-        *,
-        budget: int = BATCH_TOKENS,
-        progress: Callable[[int], None] = lambda _: None,
+        self, function: Callable[[Tensor, Tensor | None], Tensor], encoded: Sequence[Encoded]
     ) -> Tensor:
-        """`function` (features, or the model itself) over many texts: shape (texts, columns).
+        """`function` (features, or the model itself) over many texts: shape (texts, columns)."""
+        out = torch.empty(0, len(self.card.labels))
+        for batch, rows in self.batches(function, encoded):
+            if not len(out):
+                out = torch.empty(len(encoded), rows.shape[1])
+            out[batch] = rows
+        return out
 
-        Batches hold texts of near-equal length and at most `budget` tokens; results come back in
-        the order of `encoded`. `progress` hears how many texts each batch held.
+    def batches(
+        self, function: Callable[[Tensor, Tensor | None], Tensor], encoded: Sequence[Encoded]
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The same batch by batch: (which texts, their rows), no gradients, shortest texts first.
+
+        A batch holds texts of near-equal length, at most BATCH_TOKENS tokens of them.
         """
         self.eval()
         lengths = [len(e.ids) for e in encoded]
         shortest_first = sorted(range(len(encoded)), key=lengths.__getitem__)
-        out: Tensor | None = None
-        for batch in by_length(lengths, shortest_first, budget):
+        for batch in by_length(lengths, shortest_first, BATCH_TOKENS):
             ids, mask = collate([encoded[i].ids for i in batch], self.tokens.pad_id)
-            rows = function(ids, mask)
-            if out is None:
-                out = torch.empty(len(encoded), rows.shape[1])
-            out[batch] = rows
-            progress(len(batch))
-        return torch.empty(0, len(self.card.labels)) if out is None else out
+            with torch.no_grad():
+                rows = function(ids, mask)
+            yield batch, rows
 
     def save(self, folder: Path) -> None:
         """Write the whole model into `folder`, which must not hold one yet."""

@@ -1,6 +1,6 @@
 """Texts to token ids, and token ids to padded batches of near-equal length.
 
-Training and serving both come through here, so both cut a long text at the same place.
+Training and serving both come through here, so both clean a text alike and cut it alike.
 Does not know: what the ids are for.
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+
+from tunesmith.data.cleaning import clean_text
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass. More falls out of the processor's caches: 4,096 are slower."""
@@ -41,7 +43,7 @@ class Encoder:
         """One Encoded a text, in order."""
         return [
             Encoded(e.ids, sum(len(o.ids) - self._special for o in e.overflowing))
-            for e in self._tokenizer.encode_batch(list(texts))
+            for e in self._tokenizer.encode_batch([clean_text(text) for text in texts])
         ]
 
     def save(self, folder: Path) -> None:

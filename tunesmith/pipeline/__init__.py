@@ -7,11 +7,12 @@ Does not know: a terminal, how a provider works.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from tunesmith.config import RunConfig, to_toml
 from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
-from tunesmith.pipeline.evaluate import evaluate
+from tunesmith.pipeline.evaluate import baseline_answers, evaluate
 from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
 from tunesmith.pipeline.prepare import prepare
 from tunesmith.pipeline.results import Deployed, Evaluated, Prepared, Result, Trained, Uploaded
@@ -71,10 +72,15 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
     if len(done := list(so_far(config, shop))) == len(VERBS):
         yield from done[1:]
         return
-    yield (uploaded := upload(prepared, shop))
-    yield (trained := train(config, prepared, uploaded, shop))
-    yield (deployed := deploy(config.deploy, trained, shop))
-    yield evaluate(config.evaluate, prepared, trained, deployed, shop)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # starting to train leaves a core idle
+        rivals = None
+        if config.evaluate.baselines:
+            rivals = beside.submit(baseline_answers, prepared, shop.run_dir)
+        yield (uploaded := upload(prepared, shop))
+        yield (trained := train(config, prepared, uploaded, shop))
+        yield (deployed := deploy(config.deploy, trained, shop))
+        ahead = rivals.result if rivals else None
+        yield evaluate(config.evaluate, prepared, trained, deployed, shop, rivals=ahead)
 
 
 def so_far(config: RunConfig, shop: Workshop) -> Iterator[Result]:

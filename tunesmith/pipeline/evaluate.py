@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
@@ -60,11 +60,29 @@ def inputs(config: EvaluateConfig, prepared: Prepared, deployed: Deployed, run_d
     return digest(replace(config, concurrency=1), deployed.model, files, weights)
 
 
+def baseline_answers(prepared: Prepared, run_dir: RunDir) -> dict[str, list[str]]:
+    """What each cheap classifier answers to the validation texts, by its name.
+
+    It needs no model of ours, so a whole run computes it while the training process starts up.
+    """
+    texts, labels = read_classification(run_dir.path / prepared.train)
+    asked, _ = read_classification(run_dir.path / prepared.validation)
+    balanced = prepared.class_weights == "balanced"
+    return {b.name: b.predict(texts, labels, asked, balanced=balanced) for b in BASELINES}
+
+
 def evaluate(
-    config: EvaluateConfig, prepared: Prepared, trained: Trained, deployed: Deployed, shop: Workshop
+    config: EvaluateConfig,
+    prepared: Prepared,
+    trained: Trained,
+    deployed: Deployed,
+    shop: Workshop,
+    *,
+    rivals: Callable[[], dict[str, list[str]]] | None = None,
 ) -> Evaluated:
     """The scores of the deployed model, beside those of cheap classifiers on the same rows.
 
+    `rivals` hands over `baseline_answers` that were computed ahead.
     Leaves predictions.parquet and report.html. Raises: ProviderError, StorageError.
     """
     made_from = inputs(config, prepared, deployed, shop.run_dir)
@@ -79,8 +97,10 @@ def evaluate(
         gold_probabilities=asked.gold_probabilities,
         answer_probabilities=[math.exp(answer.logprob) for answer in asked.answers],
     )
-    # After the answers, not beside them: both want all cores, and it takes seconds.
-    baselines = _baselines(config, prepared, asked, shop) if config.baselines else ()
+    baselines: tuple[BaselineScores, ...] = ()
+    if config.baselines:
+        answers = rivals() if rivals else baseline_answers(prepared, shop.run_dir)
+        baselines = _baselines(config, prepared, asked, answers)
     shares = natural_weights(asked.gold, prepared.natural_shares)
     natural = score(asked.gold, asked.predicted, labels=prepared.labels, weights=shares)
     folder = FOLDERS["evaluate"]
@@ -132,13 +152,11 @@ def _ask(config: EvaluateConfig, prepared: Prepared, model: str, shop: Workshop)
 
 
 def _baselines(
-    config: EvaluateConfig, prepared: Prepared, asked: Asked, shop: Workshop
+    config: EvaluateConfig, prepared: Prepared, asked: Asked, answers: dict[str, list[str]]
 ) -> tuple[BaselineScores, ...]:
-    texts, labels = read_classification(shop.run_dir.path / prepared.train)
-    balanced = prepared.class_weights == "balanced"
     found = []
     for baseline in BASELINES:
-        predicted = baseline.predict(texts, labels, asked.texts, balanced=balanced)
+        predicted = answers[baseline.name]
         scores = score(asked.gold, predicted, labels=prepared.labels)
         gain, span = accuracy_gain(
             asked.gold, asked.predicted, predicted, resamples=config.bootstrap

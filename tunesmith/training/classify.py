@@ -39,6 +39,8 @@ from tunesmith.training.job import Job, replace_folder, write_lines
 from tunesmith.training.loop import KEPT_CHECKPOINTS, Looks, Plan, metrics_of, tune
 from tunesmith.training.state import Position
 
+PROGRESS_EVERY = 1.0
+"""Seconds between words on how far the reading has come."""
 VALID_SAMPLE = 200
 """Validation rows scored while training. All of them are scored at the end."""
 
@@ -164,8 +166,17 @@ def _features(job: Job, model: Classifier, rows: Rows) -> Generator[Event, None,
         return features
     tokens = sum(rows.lengths)
     yield Event(kind="note", message=f"Reading {len(rows):,} texts, {tokens:,} tokens, once")
-    started = time.monotonic()
-    features = model.over(model.features, rows.encoded)
+    started = told = time.monotonic()
+    features, done = torch.empty(0), 0
+    for batch, part in model.batches(model.features, rows.encoded):
+        if not done:
+            features = torch.empty(len(rows), part.shape[1])
+        features[batch] = part
+        done += len(batch)
+        if time.monotonic() - told > PROGRESS_EVERY:
+            told = time.monotonic()
+            data = {"done": done, "total": len(rows)}
+            yield Event(kind="progress", message="Reading the texts", data=data)
     seconds = time.monotonic() - started
     yield Event(
         kind="note",

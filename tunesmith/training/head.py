@@ -15,6 +15,8 @@ from torch.nn import functional
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
 """Inverse L2 penalties tried, weakest model first. Features have length 1, hence above 1."""
+ITERATIONS = 60
+"""Of L-BFGS. On BANKING77, 60 reach the accuracy of 150; warm starts need fewer still."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def fit_head(
     *,
     strength: float,
     start: Head | None = None,
-    iterations: int = 150,
+    iterations: int = ITERATIONS,
 ) -> Head:
     """The head that minimises weighted cross-entropy + |weight|² / (2 · strength · rows).
 
