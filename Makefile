@@ -30,7 +30,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	$(BIN)/python -m benchmarks.train_classifier
+	$(BIN)/python -m benchmarks.serve_classifier
+	$(BIN)/python -m benchmarks.time_to_accuracy
 
 clean:
 	rm -rf $(VENV) build dist runs/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -51,7 +51,7 @@ class PrepareConfig:
     balance: Balance = "auto"
     """Classes: auto, smallest (cut to it), repeat, weight (the loss) or none."""
     ties: Literal["drop", "first"] = "drop"
-    """Rows on which annotators tie: drop (and list in review.csv), or take the first annotator's."""
+    """Rows on which annotators tie: drop (and list in review.csv), or take the first one's."""
     merge_labels: bool = True
     """Treat labels that differ only in case or spaces as one."""
     rare_labels: Literal["stop", "drop"] = "stop"

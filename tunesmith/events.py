@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["note", "decision", "metric", "progress", "warning", "error", "checkpoint", "done"]
+Kind = Literal["note", "decision", "metric", "progress", "warning", "error", "done"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Event:
     kind      note: for people; decision: an automatic choice (`data`: what, value, reason);
               metric: numbers of a step (`data`: step, total_steps, train_loss, …);
               progress: how far something long has come (`data`: done, total), never stored;
-              warning, error; checkpoint (`data`: step, path, and its metrics); done: the last event.
+              warning, error; done: the last event.
     message   one sentence for people.
     at        unix seconds.
     """

@@ -38,7 +38,7 @@ def test_the_chosen_strength_has_the_lowest_dev_loss():
     dev = torch.arange(0, 400, 5)
     head, loss = choose_head(features, targets, torch.ones(4), dev=dev)
     rest = torch.tensor([i for i in range(400) if i % 5])
-    for strength in (3.0, 10.0, 30.0, 100.0):
+    for strength in (10.0, 30.0, 100.0):
         other = fit_head(features[rest], targets[rest], torch.ones(4), strength=strength)
         reached = torch.nn.functional.cross_entropy(other(features[dev]), targets[dev]).item()
         assert loss <= reached + 2e-3, f"{head.strength} against {strength}"

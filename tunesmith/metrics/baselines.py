@@ -6,6 +6,7 @@ Does not know: the tuned model, scores.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def tfidf_logistic(
     Falls back to letters where the texts share few words, and to the most frequent label where
     there is only one, or nothing to read at all.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
@@ -77,7 +79,9 @@ def tfidf_logistic(
     linear = LogisticRegression(
         solver="liblinear", C=30.0, dual=True, tol=1e-2, class_weight=weights, random_state=0
     )
-    model = OneVsRestClassifier(linear).fit(seen, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred rounds do for a baseline
+        model = OneVsRestClassifier(linear).fit(seen, labels)
     return [str(label) for label in model.predict(vectorizer.transform(test_texts))]
 
 

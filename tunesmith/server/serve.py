@@ -58,6 +58,9 @@ def serve(
             threading.Thread(target=_wait_for_parent, args=(worker, server), daemon=True).start()
         server.run(sockets=[listener])
         store.close()
+        if with_parent:
+            logging.shutdown()
+            os._exit(0)  # all is stored; Python would take a second more to unload torch
 
 
 class Server(uvicorn.Server):

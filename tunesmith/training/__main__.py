@@ -111,4 +111,7 @@ def _stop_at_end_of_input() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # all is written; Python would take a second more to unload torch
