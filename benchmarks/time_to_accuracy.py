@@ -146,8 +146,8 @@ def main() -> None:
             "goal": f"{GOAL:.0%} of BANKING77's 3,080 test rows",
             "accuracy, ours": [round(run["accuracy"], 4) for run in mine],
             "accuracy, peer": [[round(e["accuracy"], 4) for e in r] for r in theirs],
-            "peer": f"learning rate {asked.rate:g}, {asked.epochs} epochs planned; where it does not "
-            "reach the goal, its time is a lower bound",
+            "peer": f"learning rate {asked.rate:g}, {asked.epochs} epochs planned; where it "
+            "does not reach the goal, its time is a lower bound",
         },
     )
 

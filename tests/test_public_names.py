@@ -1,4 +1,4 @@
-"""The public surface is a list. Whoever changes it changes the list, and says so in CHANGELOG.md."""
+"""The public surface is a list; whoever changes it changes the list, and tells CHANGELOG.md."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ def run(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(job.threads or len(os.sched_getaffinity(0)))
-    _keep_freed_memory()
+    keep_freed_memory()
     from tunesmith.training.classify import fit
 
     write = _EachOnce(job.events)
@@ -90,7 +90,7 @@ class _EachOnce:
         return event.kind, event.data["step"] if event.kind == "metric" else event.message
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to reuse large blocks instead of giving them back.
 
     A step frees and takes again a gradient of the size of the embedding table; each time, the
