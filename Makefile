@@ -19,7 +19,7 @@ demo: $(VENV)/.local
 	rm -rf runs/demo
 	$(BIN)/tunesmith run examples/tickets.csv --run-dir runs/demo \
 		--ask "Since yesterday the grinder screams like a gull and the coffee is cold. I descaled it on Sunday." \
-		--ask "You took the money for the March beans twice. Could I have one of them back?"
+		--ask "My card was charged twice for the same invoice in March. Which of the two amounts is wrong?"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q

@@ -26,7 +26,9 @@ from torch.nn import functional
 
 from tunesmith import catalog
 from tunesmith.errors import ConfigError, NotFound, NotOffered
+from tunesmith.model import packing
 from tunesmith.model.dropout import cheapen
+from tunesmith.model.packing import Packed
 from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length, collate
 
 CARD = "tunesmith.json"
@@ -57,11 +59,22 @@ class Classifier(nn.Module):
         self.tokens = tokens
         self.card = card
         self.head = nn.Linear(_width(encoder), len(card.labels))
+        self.first_position = _first_position(encoder)
+        """Where positions begin in a packed batch; None: this encoder takes padded batches."""
 
-    def features(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Pooled states of length 1, shape (batch, width)."""
+    def features(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Pooled states of length 1, shape (texts, width), of texts given as token ids."""
+        by_first = self.card.pooling == "cls"
+        if self.first_position is not None:
+            batch = Packed.of(texts, first_position=self.first_position)
+            hidden = self.encoder(
+                input_ids=batch.ids, position_ids=batch.positions, groups=batch.groups
+            ).last_hidden_state
+            pooled = batch.firsts(hidden) if by_first else batch.means(hidden)
+            return functional.normalize(pooled, dim=-1)
+        ids, mask = collate(texts, self.tokens.pad_id)
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        if self.card.pooling == "cls":
+        if by_first:
             pooled = hidden[:, 0]
         elif mask is None:
             pooled = hidden.mean(1)
@@ -70,13 +83,13 @@ class Classifier(nn.Module):
             pooled = (hidden * weight).sum(1) / weight.sum(1)
         return functional.normalize(pooled, dim=-1)
 
-    def forward(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Logits, shape (batch, labels)."""
-        logits: Tensor = self.head(self.features(ids, mask))
+    def forward(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Logits, shape (texts, labels), of texts given as token ids."""
+        logits: Tensor = self.head(self.features(texts))
         return logits
 
     def over(
-        self, function: Callable[[Tensor, Tensor | None], Tensor], encoded: Sequence[Encoded]
+        self, function: Callable[[list[list[int]]], Tensor], encoded: Sequence[Encoded]
     ) -> Tensor:
         """`function` (features, or the model itself) over many texts: shape (texts, columns)."""
         out = torch.empty(0, len(self.card.labels))
@@ -87,7 +100,7 @@ class Classifier(nn.Module):
         return out
 
     def batches(
-        self, function: Callable[[Tensor, Tensor | None], Tensor], encoded: Sequence[Encoded]
+        self, function: Callable[[list[list[int]]], Tensor], encoded: Sequence[Encoded]
     ) -> Iterator[tuple[list[int], Tensor]]:
         """The same batch by batch: (which texts, their rows), no gradients, shortest texts first.
 
@@ -97,9 +110,8 @@ class Classifier(nn.Module):
         lengths = [len(e.ids) for e in encoded]
         shortest_first = sorted(range(len(encoded)), key=lengths.__getitem__)
         for batch in by_length(lengths, shortest_first, BATCH_TOKENS):
-            ids, mask = collate([encoded[i].ids for i in batch], self.tokens.pad_id)
             with torch.no_grad():
-                rows = function(ids, mask)
+                rows = function([encoded[i].ids for i in batch])
             yield batch, rows
 
     def save(self, folder: Path) -> None:
@@ -186,11 +198,14 @@ def _load_encoder(folder: Path, dropout: float | None) -> nn.Module:
         for name in DROPOUTS:
             if hasattr(config, name):
                 setattr(config, name, dropout)
+    packs = config.model_type in packing.FIRST_POSITION
+    if packs:
+        packing.register()
     encoder: nn.Module = AutoModel.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,
-        attn_implementation="sdpa",
+        attn_implementation=packing.NAME if packs else "sdpa",
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -202,6 +217,11 @@ def _load_encoder(folder: Path, dropout: float | None) -> nn.Module:
 def _width(encoder: nn.Module) -> int:
     config: Any = encoder.config
     return int(config.hidden_size)
+
+
+def _first_position(encoder: nn.Module) -> int | None:
+    config: Any = encoder.config
+    return packing.FIRST_POSITION.get(config.model_type)
 
 
 def _positions(encoder: nn.Module) -> int:

@@ -202,14 +202,12 @@ class EnginePool:
     def _answer(self, batch: list[_Waiting]) -> None:
         import torch
 
-        from tunesmith.model.tokens import collate
-
         try:
             model = self._model(batch[0].model, batch[0].folder)
             encoded = [r.encoded for r in batch if r.encoded is not None]
             with torch.inference_mode():
-                ids, mask = collate([e.ids for e in encoded], model.tokens.pad_id)
-                logprobs = torch.log_softmax(model(ids, mask), dim=1).tolist()
+                logits = model([e.ids for e in encoded])
+                logprobs = torch.log_softmax(logits, dim=1).tolist()
         except Exception as error:  # noqa: BLE001  (whatever is wrong goes to those who asked)
             for request in batch:
                 request.answer.set_exception(error)

@@ -20,7 +20,6 @@ from torch.nn import functional
 from tunesmith.errors import ConfigError, storage_error
 from tunesmith.events import Event
 from tunesmith.model.classifier import Classifier
-from tunesmith.model.tokens import collate
 from tunesmith.training.batches import STEP_TOKENS, Step, steps_of_epoch
 from tunesmith.training.examples import Rows, Score, score
 from tunesmith.training.job import Job, replace_folder
@@ -209,9 +208,8 @@ def _step(
     whole = weights[rows.targets[[i for batch in step for i in batch]]].sum()
     loss_sum, right = 0.0, 0
     for batch in step:
-        ids, mask = collate([rows.encoded[i].ids for i in batch], model.tokens.pad_id)
         targets = rows.targets[batch]
-        logits = model(ids, mask)
+        logits = model([rows.encoded[i].ids for i in batch])
         smoothing = job.options.label_smoothing
         loss = functional.cross_entropy(
             logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum"
