@@ -161,7 +161,7 @@ class Terminal:
         step, total = data.get("step", 0), data.get("total_steps", 0)
         if "dev_loss" in data:
             self._looks += 1
-            if self._looks <= LOOKS_SHOWN or self._looks % 5 == 0:
+            if self._looks <= LOOKS_SHOWN or self._looks % 5 == 0 or step == total:
                 where = f"step {step}/{total}" if step else "head"
                 parts = [f"  {where:<14}"]
                 if "train_loss" in data:
