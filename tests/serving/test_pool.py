@@ -4,11 +4,13 @@ from concurrent.futures import wait
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tunesmith import catalog
 from tunesmith.errors import NotFound, StateError
 from tunesmith.model import classifier
-from tunesmith.serving.pool import EnginePool
+from tunesmith.serving.pool import PASS_COST, EnginePool, cheapest_batches
 
 LABELS = ["delivery", "billing", "technical"]
 
@@ -81,3 +83,18 @@ def test_a_closed_pool_refuses(folders):
     pool.close()
     with pytest.raises(StateError):
         pool.submit("one", folders["one"], "hello")
+
+
+def padded_cost(lengths, batches):
+    return sum((high - low) * lengths[high - 1] + PASS_COST for low, high in batches)
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40).map(sorted), st.integers(90, 400))
+def test_the_cut_is_whole_keeps_the_budget_and_is_no_dearer_than_others(lengths, budget):
+    batches = cheapest_batches(lengths, budget)
+    assert [i for low, high in batches for i in range(low, high)] == list(range(len(lengths)))
+    assert all((high - low) * lengths[high - 1] <= budget for low, high in batches)
+    for size in (1, 2, 5):
+        even = [(i, min(i + size, len(lengths))) for i in range(0, len(lengths), size)]
+        if all((high - low) * lengths[high - 1] <= budget for low, high in even):
+            assert padded_cost(lengths, batches) <= padded_cost(lengths, even)

@@ -1,7 +1,9 @@
 """Classifiers in memory, and one thread that answers for all of them.
 
 Requests that are waiting together are answered together: the oldest one's model is taken, and
-requests of near lengths join its batch where padding them costs less than a pass of their own.
+requests of near lengths join its batch where padding them would cost less than a pass of their
+own. Encoders that pack their batches pad nothing; there the same cut keeps batches small enough
+that the next one can gather meanwhile.
 Nothing waits for company; while one batch is computed, the next one gathers. Models are loaded when
 first asked and dropped least recently used first.
 Does not know: who asks, nor what a label means.
