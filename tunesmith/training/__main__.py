@@ -94,7 +94,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to reuse large blocks instead of giving them back.
 
     A step frees and takes again a gradient of the size of the embedding table; each time, the
-    kernel would hand out and clear those pages anew (in a profile, filling memory took 6 % of a step).
+    kernel would hand out and clear those pages anew (in a profile, 6 % of a step is such filling).
     """
     trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # glibc's malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
