@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith import catalog
-from tunesmith.model.tokens import Encoder, by_length, collate
+from tunesmith.model.tokens import Encoder, by_length
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,3 @@ def test_batches_keep_the_budget_and_every_row(lengths, budget):
     assert [i for batch in batches for i in batch] == order
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
-
-
-def test_nothing_padded_needs_no_mask():
-    ids, mask = collate([[1, 2], [3, 4]], 0)
-    assert ids.tolist() == [[1, 2], [3, 4]]
-    assert mask is None
-    ids, mask = collate([[1, 2, 3], [4]], 9)
-    assert ids.tolist() == [[1, 2, 3], [4, 9, 9]]
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]

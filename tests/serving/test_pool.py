@@ -1,6 +1,7 @@
 """The pool with real models: batching changes no answer, memory is bounded, errors arrive."""
 
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from tunesmith import catalog
 from tunesmith.errors import NotFound, StateError
 from tunesmith.model import classifier
-from tunesmith.serving.pool import PASS_COST, EnginePool, cheapest_batches
+from tunesmith.serving.pool import SPECIAL, EnginePool, Request, share
+from tunesmith.serving.shelf import Shelf
 
 LABELS = ["delivery", "billing", "technical"]
 
@@ -85,16 +87,40 @@ def test_a_closed_pool_refuses(folders):
         pool.submit("one", folders["one"], "hello")
 
 
-def padded_cost(lengths, batches):
-    return sum((high - low) * lengths[high - 1] + PASS_COST for low, high in batches)
+def waiting(*costs, model="one"):
+    return [Request(model, Path(), "x" * (cost - SPECIAL), Future()) for cost in costs]
 
 
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=40).map(sorted), st.integers(90, 400))
-def test_the_cut_is_whole_keeps_the_budget_and_is_no_dearer_than_others(lengths, budget):
-    batches = cheapest_batches(lengths, budget)
-    assert [i for low, high in batches for i in range(low, high)] == list(range(len(lengths)))
-    assert all((high - low) * lengths[high - 1] <= budget for low, high in batches)
-    for size in (1, 2, 5):
-        even = [(i, min(i + size, len(lengths))) for i in range(0, len(lengths), size)]
-        if all((high - low) * lengths[high - 1] <= budget for low, high in even):
-            assert padded_cost(lengths, batches) <= padded_cost(lengths, even)
+def test_one_of_two_free_threads_takes_half_of_the_work_near_the_oldest_in_length():
+    requests = waiting(50, 10, 52, 90, 12, 54, 11, 49, 8 + 64)
+    taken = share(requests, 2)
+    assert taken[0] is requests[0]
+    assert [r.cost for r in taken] == [50, 49, 52]
+    assert sum(r.cost for r in taken) <= sum(r.cost for r in requests) / 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(SPECIAL, 90), st.sampled_from("ab")), min_size=1, max_size=40),
+    st.integers(1, 4),
+)
+def test_a_share_holds_the_oldest_and_only_its_model_and_all_are_served(asked, among):
+    left = [r for cost, model in asked for r in waiting(cost, model=model)]
+    while left:
+        taken = share(left, among)
+        assert left[0] in taken
+        assert len({r.model for r in taken}) == 1
+        left = [r for r in left if r not in taken]
+
+
+def test_a_model_asked_for_by_many_threads_is_loaded_once(folders):
+    shelf = Shelf(2)
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(lambda _: shelf.get("one", folders["one"]), range(8)))
+    assert all(model is models[0] for model in models)
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again(folders, tmp_path):
+    shelf = Shelf(2)
+    with pytest.raises(NotFound):
+        shelf.get("one", tmp_path / "gone")
+    assert shelf.get("one", folders["one"]).card.labels == tuple(LABELS)

@@ -17,26 +17,25 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tunesmith import catalog
+from tunesmith.catalog import BaseModel, verify
 from tunesmith.errors import ConfigError, NotFound, NotOffered
-from tunesmith.model import packing
-from tunesmith.model.dropout import cheapen
+from tunesmith.model import bert, padded
+from tunesmith.model.bert import Bert
 from tunesmith.model.packing import Packed
-from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length, collate
+from tunesmith.model.padded import Padded
+from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length
 
 CARD = "tunesmith.json"
 HEAD = "head.safetensors"
-DROPOUTS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout",
-    "embedding_dropout", "mlp_dropout",
-)  # fmt: skip
+ROUND = 16
+"""Out of training, batches are filled up to a multiple of so many tokens: oneDNN compiles a product
+for each number of rows it meets, a millisecond each time, and keeps a thousand of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,34 +52,21 @@ class Card:
 class Classifier(nn.Module):
     """Encoder and head, with the tokenizer that belongs to them."""
 
-    def __init__(self, encoder: nn.Module, tokens: Encoder, card: Card) -> None:
+    def __init__(self, encoder: Bert | Padded, tokens: Encoder, card: Card) -> None:
         super().__init__()
         self.encoder = encoder
         self.tokens = tokens
         self.card = card
-        self.head = nn.Linear(_width(encoder), len(card.labels))
-        self.first_position = _first_position(encoder)
-        """Where positions begin in a packed batch; None: this encoder takes padded batches."""
+        self.head = nn.Linear(encoder.width, len(card.labels))
 
     def features(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """Pooled states of length 1, shape (texts, width), of texts given as token ids."""
-        by_first = self.card.pooling == "cls"
-        if self.first_position is not None:
-            batch = Packed.of(texts, first_position=self.first_position)
-            hidden = self.encoder(
-                input_ids=batch.ids, position_ids=batch.positions, groups=batch.groups
-            ).last_hidden_state
-            pooled = batch.firsts(hidden) if by_first else batch.means(hidden)
-            return functional.normalize(pooled, dim=-1)
-        ids, mask = collate(texts, self.tokens.pad_id)
-        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        if by_first:
-            pooled = hidden[:, 0]
-        elif mask is None:
-            pooled = hidden.mean(1)
+        if isinstance(self.encoder, Padded):
+            pooled = self.encoder.pooled(texts, self.card.pooling)
         else:
-            weight = mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weight).sum(1) / weight.sum(1)
+            batch = Packed.of(texts, multiple=1 if self.training else ROUND)
+            states = self.encoder(batch)
+            pooled = batch.firsts(states) if self.card.pooling == "cls" else batch.means(states)
         return functional.normalize(pooled, dim=-1)
 
     def forward(self, texts: Sequence[Sequence[int]]) -> Tensor:
@@ -100,16 +86,21 @@ class Classifier(nn.Module):
         return out
 
     def batches(
-        self, function: Callable[[list[list[int]]], Tensor], encoded: Sequence[Encoded]
+        self,
+        function: Callable[[list[list[int]]], Tensor],
+        encoded: Sequence[Encoded],
+        *,
+        budget: int = BATCH_TOKENS,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """The same batch by batch: (which texts, their rows), no gradients, shortest texts first.
 
-        A batch holds texts of near-equal length, at most BATCH_TOKENS tokens of them.
+        A batch holds texts of near-equal length, at most `budget` tokens of them, padding
+        included.
         """
         self.eval()
         lengths = [len(e.ids) for e in encoded]
         shortest_first = sorted(range(len(encoded)), key=lengths.__getitem__)
-        for batch in by_length(lengths, shortest_first, BATCH_TOKENS):
+        for batch in by_length(lengths, shortest_first, budget):
             with torch.no_grad():
                 rows = function([encoded[i].ids for i in batch])
             yield batch, rows
@@ -117,11 +108,8 @@ class Classifier(nn.Module):
     def save(self, folder: Path) -> None:
         """Write the whole model into `folder`, which must not hold one yet."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {k: v.contiguous() for k, v in self.encoder.state_dict().items()}
-        save_file(weights, folder / catalog.WEIGHTS, metadata={"format": "pt"})
+        self.encoder.save(folder)
         save_file({"weight": self.head.weight.data, "bias": self.head.bias.data}, folder / HEAD)
-        config: Any = self.encoder.config
-        (folder / "config.json").write_text(config.to_json_string(use_diff=False), encoding="utf-8")
         self.tokens.save(folder)
         card = {"format": 1, **self.card.__dict__}
         text = json.dumps(card, ensure_ascii=False, indent=1)
@@ -129,7 +117,7 @@ class Classifier(nn.Module):
 
 
 def from_base(
-    base: catalog.BaseModel,
+    base: BaseModel,
     labels: Sequence[str],
     *,
     start_from: Path | None = None,
@@ -141,15 +129,14 @@ def from_base(
     Raises: ConfigError for a length the model does not have; NotFound, MissingExtra.
     """
     if start_from is None:
-        catalog.verify(base)
+        verify(base)
     folder = start_from or base.files()
     encoder = _load_encoder(folder, dropout)
-    room = _positions(encoder)
-    length = max_length or min(base.max_length, room)
-    if length > room:
+    length = max_length or min(base.max_length, encoder.max_length)
+    if length > encoder.max_length:
         raise ConfigError(
-            f"max_length is {length}, but {base.name} reads at most {room} tokens.",
-            fix=f"Give {room} or less.",
+            f"max_length is {length}, but {base.name} reads at most {encoder.max_length} tokens.",
+            fix=f"Give {encoder.max_length} or less.",
         )
     card = Card(base_model=base.name, labels=tuple(labels), max_length=length, pooling=base.pooling)
     return Classifier(encoder, Encoder(folder, max_length=length), card)
@@ -174,56 +161,11 @@ def load(folder: Path) -> Classifier:
         max_length=data["max_length"],
         pooling=data["pooling"],
     )
-    model = Classifier(
-        _load_encoder(folder, None), Encoder(folder, max_length=card.max_length), card
-    )
+    tokens = Encoder(folder, max_length=card.max_length)
+    model = Classifier(_load_encoder(folder), tokens, card)
     model.head.load_state_dict(load_file(folder / HEAD))
     return model.eval()
 
 
-def warm_up() -> None:
-    """Do the import that takes seconds, so that the first model asked for does not wait for it."""
-    from transformers import AutoModel  # noqa: F401
-
-
-def _load_encoder(folder: Path, dropout: float | None) -> nn.Module:
-    # Here and not above: the import alone takes seconds, and tokens.py is useful without it.
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if dropout is not None:
-        for name in DROPOUTS:
-            if hasattr(config, name):
-                setattr(config, name, dropout)
-    packs = config.model_type in packing.FIRST_POSITION
-    if packs:
-        packing.register()
-    encoder: nn.Module = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        attn_implementation=packing.NAME if packs else "sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-    cheapen(encoder)
-    return encoder
-
-
-def _width(encoder: nn.Module) -> int:
-    config: Any = encoder.config
-    return int(config.hidden_size)
-
-
-def _first_position(encoder: nn.Module) -> int | None:
-    config: Any = encoder.config
-    return packing.FIRST_POSITION.get(config.model_type)
-
-
-def _positions(encoder: nn.Module) -> int:
-    config: Any = encoder.config
-    return int(getattr(config, "max_position_embeddings", 512))
+def _load_encoder(folder: Path, dropout: float | None = None) -> Bert | Padded:
+    return bert.load(folder, dropout=dropout) or padded.load(folder, dropout=dropout)

@@ -1,4 +1,4 @@
-"""Texts to token ids, and token ids to padded batches of near-equal length.
+"""Texts to token ids, and token ids to batches of near-equal length.
 
 Training and serving both come through here, so both clean a text alike and cut it alike.
 Does not know: what the ids are for.
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
 from tunesmith.data.cleaning import clean_text
@@ -35,9 +34,6 @@ class Encoder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self._special = self._tokenizer.num_special_tokens_to_add(False)
-        self.pad_id = (
-            self._tokenizer.token_to_id("[PAD]") or self._tokenizer.token_to_id("<pad>")
-        ) or 0
 
     def __call__(self, texts: Sequence[str]) -> list[Encoded]:
         """One Encoded a text, in order."""
@@ -64,19 +60,3 @@ def by_length(lengths: Sequence[int], order: Iterable[int], budget: int) -> Iter
         batch.append(i)
     if batch:
         yield batch
-
-
-def collate(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(ids, mask), both int64 of shape (batch, longest); mask is None when nothing is padded.
-
-    Without a mask, attention takes its fast path.
-    """
-    longest = max(map(len, ids))
-    if all(len(row) == longest for row in ids):
-        return torch.tensor(ids), None
-    padded = torch.full((len(ids), longest), pad_id)
-    mask = torch.zeros((len(ids), longest), dtype=torch.long)
-    for row, (out, m) in zip(ids, zip(padded, mask, strict=True), strict=True):
-        out[: len(row)] = torch.tensor(row)
-        m[: len(row)] = 1
-    return padded, mask

@@ -16,7 +16,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.server import files, fine_tuning, models
@@ -58,7 +57,6 @@ def make_app(
 
     app = FastAPI(title="Tunesmith", lifespan=lifespan, redirect_slashes=False)
     folders = models.Folders(settings, store)
-    app.router.routes.insert(0, Route(CHAT, Chat(pool, folders), methods=["POST"]))
     app.include_router(files.router(settings, store, blobs), prefix=PREFIX)
     app.include_router(fine_tuning.router(settings, store), prefix=PREFIX)
     app.include_router(models.router(settings, store, folders, pool), prefix=PREFIX)
@@ -70,15 +68,17 @@ def make_app(
     app.add_exception_handler(HTTPException, _wrong_address)
     app.add_exception_handler(RequestValidationError, _wrong_query)
     auth = Auth(store.keys, own_key=own_key)
-    app.add_middleware(Door, auth=auth, organization=settings.organization)
+    chat = Chat(pool, folders)
+    app.add_middleware(Door, auth=auth, chat=chat, organization=settings.organization)
     return app
 
 
 class Door:
-    """The outermost ASGI application."""
+    """The outermost ASGI application. Questions to a model go past the router: they are many."""
 
-    def __init__(self, app: ASGIApp, *, auth: Auth, organization: str) -> None:
+    def __init__(self, app: ASGIApp, *, auth: Auth, chat: ASGIApp, organization: str) -> None:
         self._app = app
+        self._chat = chat
         self._auth = auth
         self._headers = [
             (b"openai-organization", organization.encode()),
@@ -109,7 +109,8 @@ class Door:
             if scope["path"].startswith(PREFIX):
                 header = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
                 scope["caller"] = await self._auth.caller(header.decode("latin-1"))
-            await self._app(scope, receive, reply)
+            asks = scope["path"] == CHAT and scope["method"] == "POST"
+            await (self._chat if asks else self._app)(scope, receive, reply)
         except Exception as error:  # the other door: no request ends without an envelope
             response = error_response(error)
             if response.status_code >= 500:

@@ -71,6 +71,7 @@ class Server(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="on",
             server_header=False,
             timeout_keep_alive=75,
