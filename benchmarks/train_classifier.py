@@ -163,9 +163,7 @@ def main() -> None:
         rounds=asked.rounds,
     )
     base = classifier.from_base(catalog.find(catalog.DEFAULT), ["a", "b"])
-    weights = sum(
-        p.numel() for n, p in base.encoder.named_parameters() if p.ndim == 2 and "layer." in n
-    )
+    weights = sum(p.numel() for p in base.encoder.layers.parameters() if p.ndim == 2)
     shares = [6 * weights * v / rate for v, rate in zip(found["ours"], rates, strict=True)]
     compare.report(
         "train_classifier",

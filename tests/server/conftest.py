@@ -14,7 +14,7 @@ import pytest
 
 from tunesmith.server.app import make_app
 from tunesmith.server.serve import Server, _listen
-from tunesmith.serving.pool import Classification
+from tunesmith.serving.batch import Classification
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.store import open_store

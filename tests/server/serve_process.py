@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunesmith.errors import TunesmithError
 from tunesmith.server import serve as module
-from tunesmith.serving.pool import Classification
+from tunesmith.serving.batch import Classification
 from tunesmith.settings import Settings
 from tunesmith.work import worker
 from tunesmith.work.runner import LocalRunner

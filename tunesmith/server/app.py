@@ -109,8 +109,7 @@ class Door:
             if scope["path"].startswith(PREFIX):
                 header = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
                 scope["caller"] = await self._auth.caller(header.decode("latin-1"))
-            asks = scope["path"] == CHAT and scope["method"] == "POST"
-            await (self._chat if asks else self._app)(scope, receive, reply)
+            await (self._chat if scope["path"] == CHAT else self._app)(scope, receive, reply)
         except Exception as error:  # the other door: no request ends without an envelope
             response = error_response(error)
             if response.status_code >= 500:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import math
 import random
 import secrets
@@ -18,21 +17,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from starlette.types import Receive, Scope, Send
 
 from tunesmith import wire
 from tunesmith.data.chatfile import prompt_text
 from tunesmith.server.errors import ApiError
 from tunesmith.server.models import Folders
-from tunesmith.serving.pool import Classification, EnginePool
+from tunesmith.serving.batch import Classification
+from tunesmith.serving.pool import EnginePool
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 LOWEST = -9999.0
 """Stands for a log-probability too low for JSON, as OpenAI has it."""
 TEXT_PARTS = frozenset({"text", "input_text"})
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Chat:
@@ -43,6 +41,8 @@ class Chat:
         self._folders = folders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise ApiError(405, f"Not allowed ({scope['method']} {scope['path']})")
         asked, text = _parse(await _body(receive))
         folder = await self._folders.find(asked.model)
         answer = await asyncio.wrap_future(self._pool.submit(asked.model, folder, text))
@@ -74,15 +74,15 @@ class _Reply:
 
     @classmethod
     def of(cls, asked: wire.ChatRequest, answer: Classification) -> _Reply:
-        logprobs = [max(float(x), LOWEST) for x in answer.logprobs]
+        logprobs = answer.logprobs
         num_choices = asked.n or 1
+        shown = asked.top_logprobs or 0
+        best = heapq.nlargest(max(1, shown), range(len(logprobs)), key=logprobs.__getitem__)
         if asked.temperature:
             picked = _sample(logprobs, asked.temperature, asked.seed, num_choices)
         else:
-            picked = [max(range(len(logprobs)), key=logprobs.__getitem__)] * num_choices
-        shown = asked.top_logprobs or 0
-        best = heapq.nlargest(shown, range(len(logprobs)), key=logprobs.__getitem__)
-        top = [_token(answer.labels[i], logprobs[i]) for i in best] if asked.logprobs else []
+            picked = best[:1] * num_choices
+        top = [_token(answer.labels[i], logprobs[i]) for i in best[:shown] if asked.logprobs]
         choices: list[tuple[str, dict[str, Any] | None]] = []
         for i in picked:
             token = {**_token(answer.labels[i], logprobs[i]), "top_logprobs": top}
@@ -118,7 +118,7 @@ class _Reply:
             for index, (content, logprobs) in enumerate(self.choices)
         ]
         said = {"choices": choices, "usage": self.usage}
-        return _encode({"object": "chat.completion", **self.head, **said, **self.extra}).encode()
+        return to_json({"object": "chat.completion", **self.head, **said, **self.extra})
 
     def stream(self, *, include_usage: bool) -> bytes:
         """As server-sent events: role, content and end of each choice; usage where asked for."""
@@ -128,15 +128,15 @@ class _Reply:
 
         def chunk(index: int, delta: dict[str, Any], logprobs: Any, end: str | None) -> None:
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end}
-            lines.append(_encode({**head, "choices": [choice], **usage}))
+            lines.append(to_json({**head, "choices": [choice], **usage}))
 
         for index, (content, logprobs) in enumerate(self.choices):
             chunk(index, {"role": "assistant", "content": "", "refusal": None}, None, None)
             chunk(index, {"content": content}, logprobs, None)
             chunk(index, {}, None, "stop")
         if include_usage:
-            lines.append(_encode({**head, "choices": [], "usage": self.usage}))
-        return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
+            lines.append(to_json({**head, "choices": [], "usage": self.usage}))
+        return b"".join(b"data: " + line + b"\n\n" for line in [*lines, b"[DONE]"])
 
 
 def _parse(body: bytes) -> tuple[wire.ChatRequest, str]:
@@ -183,7 +183,7 @@ def _sample(logprobs: Sequence[float], temperature: float, seed: int | None, num
 
 
 def _token(label: str, logprob: float) -> dict[str, Any]:
-    return {"token": label, "logprob": logprob, "bytes": _utf8(label)}
+    return {"token": label, "logprob": max(logprob, LOWEST), "bytes": _utf8(label)}
 
 
 @lru_cache(maxsize=65536)

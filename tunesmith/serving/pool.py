@@ -1,48 +1,43 @@
 """Answers of tuned classifiers: requests that wait together are computed together.
 
-A few threads compute, one batch each. A free one takes the oldest request and those of the same
-model that are nearest to it in length, as many as are its share of what waits, so that the free
-threads end at about the same time. On an idle server nothing waits for company; on a busy one, a
-burst of requests is let in whole.
+A few processes compute, one batch each, and here a thread for each hands it its batches. A free one
+takes the oldest request and those of the same model that are nearest to it in length, as many as
+are its share of what waits, so that the free ones end at about the same time. On an idle server
+nothing waits for company; on a busy one, a burst of requests is let in whole.
 
-Two threads with a core each answer about 1.15 times as much as one with two cores: small matrix
-products lose by being cut in two, and only half of the work stands still while one thread is in
-Python or the server takes a core.
+Several processes with a core or two each, because small matrix products lose by being cut up
+further, and because Python's lock would have the computing wait for the serving. On two cores: 1.15
+times the answers of two threads in the server's process, 1.2 times those of one thread with both.
 Does not know: who asks, nor what a label means.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 
-from tunesmith.errors import StateError
-from tunesmith.serving.shelf import Shelf
+from tunesmith.errors import ProviderError, StateError
+from tunesmith.serving.batch import Batch, Classification
 
-WORKERS = 4
-"""Threads that compute, at most; on more cores each has several. They share Python's lock."""
+ENGINES = 4
+"""Processes, at most; on more cores each has several. Each holds its own copy of a model."""
 QUIET = 0.002
 LINGER = 0.02
-"""A thread that becomes free while another computes waits for the burst of requests that follows
+"""An engine that becomes free while another computes waits for the burst of requests that follows
 an answered batch, until none comes for QUIET seconds and at most LINGER seconds. Else it would take
 the first one alone, at three times the cost."""
+RESTART_SECONDS = 1.0
+"""Rest before a process that died is started again."""
 SPECIAL = 8
 """What a text's special tokens cost, in characters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """One answer: the log-probability of each label, and the tokens read and cut off."""
-
-    labels: tuple[str, ...]
-    logprobs: Sequence[float]
-    prompt_tokens: int
-    cut_tokens: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +56,7 @@ class Request:
 
 
 def share(waiting: Sequence[Request], among: int) -> list[Request]:
-    """What the first of `among` free threads should take of the requests, oldest first.
+    """What the first of `among` free engines should take of the requests, oldest first.
 
     The oldest, and of the same model those nearest in length, up to that part of the whole cost.
     """
@@ -86,104 +81,195 @@ class EnginePool:
 
     def __init__(self, *, max_loaded: int, max_batch_tokens: int, threads: int = 0) -> None:
         cores = threads or len(os.sched_getaffinity(0))
-        workers = min(WORKERS, cores)
-        self._shelf = Shelf(max_loaded)
-        self._budget = max_batch_tokens
-        self._threads_each = cores // workers
+        number = min(ENGINES, cores)
+        self._command = [
+            "--threads", str(cores // number),
+            "--max-loaded", str(max_loaded),
+            "--max-batch-tokens", str(max_batch_tokens),
+        ]  # fmt: skip
         self._waiting: list[Request] = []
-        self._free = workers
-        self._changed = threading.Condition()
+        self._gone: list[set[str]] = [set() for _ in range(number)]
+        """For each engine, models that it may still hold though their files are gone."""
+        self._ready = self._free = 0
+        self._is_asked = False
         self._closed = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"engine-{i}", daemon=True)
-            for i in range(workers)
+        self._changed = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._work, args=(i,), name=f"engine-{i}", daemon=True)
+            for i in range(number)
         ]
-        for worker in self._workers:
-            worker.start()
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, model: str, folder: Path, text: str) -> Future[Classification]:
         """Ask for the classification of `text`; `folder` holds the model's files.
 
-        The future raises NotFound when they are gone, and StateError when the pool is closed.
+        The future raises NotFound when they are gone, StateError when the pool is closed, and
+        ProviderError when the process that computed died.
         """
         request = Request(model, folder, text, Future())
         with self._changed:
             if self._closed:
                 raise StateError("The server is stopping.", fix="Ask again when it is up.")
             self._waiting.append(request)
-            self._changed.notify()
+            if self._is_asked:
+                self._changed.notify()
+            else:
+                self._is_asked = True
+                self._changed.notify_all()
         return request.answer
 
-    def loaded(self) -> list[str]:
-        """Names of the models in memory, least recently used first."""
-        return self._shelf.names()
-
     def forget(self, model: str) -> None:
-        """Drop a model whose files are going away."""
-        self._shelf.forget(model)
+        """Have a model dropped whose files are going away."""
+        with self._changed:
+            for gone in self._gone:
+                gone.add(model)
 
     def close(self) -> None:
-        """Refuse new requests, fail the waiting ones, and end the threads."""
+        """Refuse new requests, fail the waiting ones, and end the processes."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for worker in self._workers:
-            worker.join()
+        for thread in self._threads:
+            thread.join()
         for request in self._waiting:
             request.answer.set_exception(StateError("The server is stopping."))
 
-    def _work(self) -> None:
-        # Here and not above: the import takes a second, which does not hold up the server's start.
-        import torch
+    def _work(self, number: int) -> None:
+        """Hand batches to engine `number`, in a new process where one died.
 
-        torch.set_num_threads(self._threads_each)
-        while batch := self._take():
+        All engines but the first start when there is something to do, so that a server nobody
+        asks stays small.
+        """
+        with self._changed:
+            while number and not (self._is_asked or self._closed):
+                self._changed.wait()
+        while not self._closed:
+            engine = _Engine(self._command)
             try:
-                self._answer(batch)
-            except Exception as error:  # noqa: BLE001  (whatever is wrong goes to those who asked)
-                for request in batch:
-                    if not request.answer.done():
-                        request.answer.set_exception(error)
+                engine.await_start()
+                self._serve(engine, number)
+            except _Died as error:
+                self._fail_waiting(error)
+            finally:
+                engine.close()
+
+    def _serve(self, engine: _Engine, number: int) -> None:
+        """Hand batches to an engine until the pool is closed. Raises: _Died."""
+        with self._changed:
+            self._ready += 1
+            self._free += 1
+        try:
+            while requests := self._take():
+                self._answer(engine, number, requests)
+                with self._changed:
+                    self._free += 1
+        finally:
             with self._changed:
-                self._free += 1
+                self._ready -= 1
+
+    def _fail_waiting(self, error: Exception) -> None:
+        """Nobody waits for an engine that cannot start."""
+        with self._changed:
+            requests, self._waiting = ([], self._waiting) if self._ready else (self._waiting, [])
+            if not self._closed:
+                self._changed.wait(RESTART_SECONDS)
+        for request in requests:
+            request.answer.set_exception(error)
 
     def _take(self) -> list[Request]:
-        """The next batch; sleeps while nothing waits. Nothing when the pool is closed."""
+        """The next requests; sleeps while none waits. Nothing when the pool is closed."""
         with self._changed:
             self._linger()
             while not (self._waiting or self._closed):
                 self._changed.wait()
                 self._linger()
+            self._free -= 1
             if self._closed:
                 return []
-            batch = share(self._waiting, self._free)
-            taken = set(map(id, batch))
+            requests = share(self._waiting, self._free + 1)
+            taken = set(map(id, requests))
             self._waiting = [r for r in self._waiting if id(r) not in taken]
-            self._free -= 1
-            return batch
+            return requests
 
     def _linger(self) -> None:
         """While others compute, let a burst of requests come in whole. Gives the lock up."""
         until = time.monotonic() + LINGER
         seen = 0
-        while seen < len(self._waiting) and self._busy() and time.monotonic() < until:
+        while seen < len(self._waiting) and self._free < self._ready and time.monotonic() < until:
             seen = len(self._waiting)
             self._changed.release()
             time.sleep(QUIET)
             self._changed.acquire()
 
-    def _busy(self) -> bool:
-        return self._free < len(self._workers)
+    def _answer(self, engine: _Engine, number: int, requests: list[Request]) -> None:
+        """Have requests answered. Raises: _Died, after telling those who asked."""
+        with self._changed:
+            gone, self._gone[number] = frozenset(self._gone[number]), set()
+        first = requests[0]
+        try:
+            answers = engine.ask(Batch(first.model, first.folder, [r.text for r in requests], gone))
+        except Exception as error:
+            for request in requests:
+                request.answer.set_exception(error)
+            if isinstance(error, _Died):
+                raise
+            return
+        for request, answer in zip(requests, answers, strict=True):
+            if not request.answer.cancelled():
+                request.answer.set_result(answer)
 
-    def _answer(self, batch: list[Request]) -> None:
-        import torch
 
-        model = self._shelf.get(batch[0].model, batch[0].folder)
-        encoded = model.tokens([r.text for r in batch])
-        for part, logits in model.batches(model, encoded, budget=self._budget):
-            rows = torch.log_softmax(logits, dim=1).tolist()
-            for i, row in zip(part, rows, strict=True):
-                tokens = encoded[i]
-                answer = Classification(model.card.labels, row, len(tokens.ids), tokens.cut)
-                if not batch[i].answer.cancelled():
-                    batch[i].answer.set_result(answer)
+class _Died(ProviderError):
+    """The process ended by itself."""
+
+
+class _Engine:
+    """The process of `tunesmith.serving.engine`, from its start to its end."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._line, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tunesmith.serving.engine", str(theirs.fileno()), *options],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the server, which then closes the line
+            )
+
+    def await_start(self) -> None:
+        """Return when it can answer. Raises: _Died."""
+        self._receive()
+
+    def ask(self, batch: Batch) -> list[Classification]:
+        """The answers to a batch. Raises whatever went wrong there; _Died."""
+        try:
+            self._line.send(batch)
+        except OSError:
+            raise self._died() from None
+        answer = self._receive()
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, list)
+        return answer
+
+    def close(self) -> None:
+        """End the process; it finishes the batch in hand."""
+        self._line.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _receive(self) -> object:
+        try:
+            return self._line.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+
+    def _died(self) -> _Died:
+        code = self._process.wait()
+        return _Died(
+            f"The process that computes answers ended with exit status {code}.",
+            fix="Ask again; a new one is being started. The server's log may say more.",
+        )

@@ -1,0 +1,20 @@
+import pytest
+import torch
+
+from tunesmith import catalog
+from tunesmith.model import classifier
+
+LABELS = ["delivery", "billing", "technical"]
+
+
+@pytest.fixture(scope="package")
+def folders(tmp_path_factory):
+    """Three models that differ in their heads."""
+    out = {}
+    model = classifier.from_base(catalog.find("minilm-l6"), LABELS, max_length=32)
+    for seed, name in enumerate(("one", "two", "three")):
+        torch.manual_seed(seed)
+        model.head.reset_parameters()
+        out[name] = tmp_path_factory.mktemp("models") / name
+        model.save(out[name])
+    return out
