@@ -207,7 +207,12 @@ class FakeProvider:
             yield i, self.spoil(texts[i], self._answer(self.tuned[model], texts[i]))
 
     def _answer(self, words: dict[str, Counter[str]], text: str) -> Answer:
-        hits = {label: 0.1 + sum(seen[w] for w in text.split()) for label, seen in words.items()}
+        # A word counts the more, the fewer labels share it: squares of the shares of its uses.
+        uses = {w: sum(seen[w] for seen in words.values()) or 1 for w in text.split()}
+        hits = {
+            label: 0.1 + sum((seen[w] / uses[w]) ** 2 for w in text.split())
+            for label, seen in words.items()
+        }
         total = sum(hits.values())
         top = {label: math.log(n / total) for label, n in hits.items()}
         label = max(sorted(top), key=lambda name: top[name])

@@ -30,32 +30,69 @@ Balance = Literal["auto", "smallest", "repeat", "weight", "none"]
 Method = Literal["auto", "head", "full"]
 
 
+def _whole(*default: str) -> Any:
+    """A field with several values, which may hold commas: its option is given once for each."""
+    return field(default=default, metadata={"whole": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """From the user's table to training and validation examples."""
 
     table: str = ""
-    """The table: CSV, TSV, JSONL or Parquet."""
-    task: Literal["classify"] = "classify"
-    """What the model learns to do."""
+    """The table: CSV, TSV, Excel, JSON, JSONL, Parquet or Arrow, a file or a URL."""
+    encoding: str | None = None
+    """Encoding of a text file. Empty: detected, and the reason printed."""
+    sheet: str | None = None
+    """Sheet of an Excel workbook. Empty: the one that looks most like a table."""
+    task: Literal["auto", "classify", "chat"] = "auto"
+    """What the model learns: classify texts, or chat (answer them). auto: seen from the content."""
     text: str | None = None
-    """Column that holds the text. Empty: guessed, and the reason printed."""
+    """Column that holds the text, or a template: "{subject}\\n\\n{body}". Empty: guessed."""
     label: str | None = None
     """Column that holds the label. Empty: guessed, and the reason printed."""
     annotators: tuple[str, ...] = ()
     """Columns with one annotator's label each; the majority decides. Empty: guessed."""
+    votes: tuple[str, ...] = ()
+    """Columns with the number of votes for one label each. Empty: guessed."""
+    rater: str | None = None
+    """Column that names the rater, where each row is one rating. Empty: guessed."""
+    vote_by: Literal["majority", "dawid-skene"] = "majority"
+    """How several ratings become one label: majority, or dawid-skene (weighs the raters)."""
+    ties: Literal["drop", "first"] = "drop"
+    """Rows on which annotators tie: drop (and list in review.csv), or take the first one's."""
+    review: str | None = None
+    """A review.csv with the column `decision` filled in: these labels are taken."""
+    clean: tuple[str, ...] = ()
+    """Cleaning steps to add (+signatures) or leave out (-html); or a whole list; or none."""
+    mask: tuple[str, ...] = ()
+    """Sensitive data to replace: email, phone, card, iban, ip, secret, or all."""
+    field: tuple[str, ...] = _whole()
+    """A further column to put above the text: NAME, or NAME=drop, =fill:VALUE, =own."""
+    empty_text: Literal["fields", "drop"] = "fields"
+    """Rows without a text but with such fields: use the fields alone, or drop them."""
+    merge_labels: bool = True
+    """Treat labels that differ only in case, spaces or the form of a number as one."""
+    merge: tuple[str, ...] = _whole()
+    """Labels that are one: "Neative=Negative"."""
+    missing_label: str | None = None
+    """Label for rows without one. Empty: they are left out."""
+    rare_labels: Literal["stop", "drop"] = "stop"
+    """Labels with a single row, which cannot be split: stop, or drop these rows."""
+    near_duplicates: float = 0.8
+    """Texts that have this share of their words in common stay on one side. 0: not looked for."""
     validation: str | None = None
     """A table with the validation rows. Empty: split off the table."""
     split: str = "80/20"
-    """Shares of training and validation rows, in percent."""
+    """Shares of training, validation and, if there are three, test rows, in percent."""
+    split_by: Literal["label", "time"] = "label"
+    """label: each label in the same proportion; time: the newest rows are held out."""
+    time: str | None = None
+    """Column with the time, for --split-by time. Empty: guessed."""
+    group: str | None = None
+    """Column whose equal values never stand on both sides, such as thread_id. Empty: guessed."""
     balance: Balance = "auto"
     """Classes: auto, smallest (cut to it), repeat, weight (the loss) or none."""
-    ties: Literal["drop", "first"] = "drop"
-    """Rows on which annotators tie: drop (and list in review.csv), or take the first one's."""
-    merge_labels: bool = True
-    """Treat labels that differ only in case or spaces as one."""
-    rare_labels: Literal["stop", "drop"] = "stop"
-    """Labels with a single row, which cannot be split: stop, or drop these rows."""
     seed: int = 0
     """Decides which rows are split off and which are cut when balancing."""
 

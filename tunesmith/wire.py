@@ -103,6 +103,10 @@ class Options(Request):
     """balanced: the loss of each class weighs alike, whatever its number of examples."""
     parity_examples: Annotated[int, Field(ge=1, le=1000)] = 50
     """Held-out prompts whose answers the trainer notes for the parity gate."""
+    cleaning: tuple[str, ...] | None = None
+    """Steps by which texts are cleaned, when training and when answering; absent: the usual."""
+    mask: tuple[str, ...] = ()
+    """Sensitive data that is replaced in texts, likewise."""
 
 
 class Supervised(Request):

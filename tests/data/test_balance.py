@@ -1,11 +1,14 @@
 """Which way classes are evened out, and that each way does."""
 
+from random import Random
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.balance import choose, copies, keep_even
+from tunesmith.data.balance import choose, copies, counts_each_way, keep_even, weights
+from tunesmith.data.split import chances
 
 sizes = st.lists(st.integers(1, 60), min_size=2, max_size=6)
 
@@ -60,3 +63,38 @@ def test_repeating_makes_all_as_large_as_the_largest(numbers: list[int]) -> None
     assert frame["sum"].to_list() == [max(numbers)] * len(numbers)
     assert times.min() >= 1  # type: ignore[operator]
     assert frame["gap"].max() <= 1  # type: ignore[operator]
+
+
+@given(sizes)
+def test_weights_make_all_labels_weigh_the_same(numbers: list[int]) -> None:
+    counts = {f"label {i}": number for i, number in enumerate(numbers)}
+    weighed = [weights(counts)[label] * number for label, number in counts.items()]
+    assert weighed == pytest.approx([sum(numbers) / len(numbers)] * len(numbers))
+
+
+@given(sizes)
+def test_the_rows_of_each_way_are_those_it_uses(numbers: list[int]) -> None:
+    labels = column(numbers)
+    counts = {f"label {i}": number for i, number in enumerate(numbers)}
+    assert counts_each_way(counts) == {
+        "smallest": keep_even(labels, 0).sum(),
+        "repeat": copies(labels, 0).sum(),
+        "weight": len(labels),
+        "none": len(labels),
+    }
+
+
+@given(sizes, st.randoms(use_true_random=False))
+def test_the_same_rows_are_cut_and_repeated_in_any_order(
+    numbers: list[int], random: Random
+) -> None:
+    labels = column(numbers)
+    frame = pl.DataFrame({"text": [f"text {i}" for i in range(len(labels))], "label": labels})
+    shuffled = frame[random.sample(range(frame.height), frame.height)]
+    for way in (keep_even, copies):
+        results = []
+        for table in (frame, shuffled):
+            chance = chances(table, seed=1)
+            result = way(table["label"], 1, chance).alias("result")
+            results.append(table.with_columns(result).sort("text"))
+        assert results[0].equals(results[1])

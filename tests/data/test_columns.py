@@ -4,10 +4,14 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tunesmith.data.columns import Columns, check_header, check_same, choose
+from tunesmith.data.columns import Columns, Roles, check_header, check_same, choose
 from tunesmith.data.readers import Table, read
+from tunesmith.data.templates import fill
 from tunesmith.errors import ConfigError, DataError
 
 Write = Callable[..., Path]
@@ -31,10 +35,7 @@ def table(write: Write, **columns: Iterable[str]) -> Table:
     return read(write("\n".join(content)))
 
 
-def guess(
-    table: Table, text: str | None = None, label: str | None = None, annotators: Sequence[str] = ()
-) -> Columns:
-    return choose(table, text=text, label=label, annotators=annotators)
+guess = choose
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,13 @@ def guess(
         ("question", "class"),
         ("customerMessage", "topic"),
         ("Inhalt", "Art"),
+        ("Nachricht", "Kategorie"),
+        ("Texte", "Catégorie"),
+        ("Mensaje del cliente", "ETIQUETA"),
+        ("testo", "Etichetta"),
+        ("descrição", "intenção"),
+        ("bericht-tekst", "Afdeling"),
+        ("E-Mail", "Stimmung"),
     ],
 )
 def test_columns_are_found_by_name_and_content(write: Write, text: str, label: str) -> None:
@@ -72,10 +80,34 @@ def test_ids_dates_and_numbers_are_neither(write: Write) -> None:
     assert (found.text, found.labels) == ("body", ("queue",))
 
 
-def test_of_a_subject_and_a_body_the_wordier_is_the_text(write: Write) -> None:
+def test_a_headline_is_joined_to_its_body(write: Write) -> None:
     subjects = [text[:12] for text in texts(60, 1)]
-    found = guess(table(write, subject=subjects, body=texts(60), label=cycle(LABELS, 60)))
-    assert found.text == "body"
+    full = table(write, id=subjects, Betreff=subjects, body=texts(60), label=cycle(LABELS, 60))
+    found = guess(full)
+    assert found.text == "{Betreff}\n\n{body}"
+    assert "'Betreff' reads like the headline of 'body'" in found.decisions[0].reason
+    assert "--text body takes one only" in found.decisions[0].reason
+    assert fill(found.text, full.columns)[0] == f"{subjects[0].strip()}\n\n{texts(60)[0]}"
+    assert guess(full, text="body").text == "body"
+
+
+@pytest.mark.parametrize(
+    "headlines",
+    [
+        ["maths", "physics"] * 30,  # few values: a topic rather than a headline
+        [text[:20] for text in texts(60)],  # the body says it again
+        [f"{text} and much more of this kind" for text in texts(60, 1)],  # longer than the body
+    ],
+)
+def test_other_columns_called_subject_are_not_joined(write: Write, headlines: list[str]) -> None:
+    full = table(write, subject=headlines, body=texts(60), label=cycle(LABELS, 60))
+    assert "{" not in guess(full).text
+
+
+def test_an_address_is_no_text(write: Write) -> None:
+    addresses = [f"someone.with.a.long.name{i}@example.org" for i in range(60)]
+    found = guess(table(write, email=addresses, Inhalt=texts(60), label=cycle(LABELS, 60)))
+    assert found.text == "Inhalt"
 
 
 def test_the_finer_of_two_nested_labels_is_taken_and_the_other_named(write: Write) -> None:
@@ -149,10 +181,16 @@ def test_a_missing_column_is_answered_with_the_nearest(write: Write) -> None:
         guess(full, text="mesage")
     with pytest.raises(ConfigError, match="no column 'rater'. There are: message, label"):
         guess(full, annotators=("rater", "label"))
+    with pytest.raises(ConfigError, match="no column 'masage'. Did you mean 'message'?"):
+        guess(full, text="{label}: {masage}")
+    with pytest.raises(ConfigError, match="no column 'massage'. Did you mean 'message'?"):
+        guess(full, others=Roles(group="massage"))
     with pytest.raises(ConfigError, match="Both a label column and annotators"):
         guess(full, label="label", annotators=("label",))
     with pytest.raises(ConfigError, match="both as the text and as the label"):
         guess(full, text="label", label="label")
+    with pytest.raises(ConfigError, match="both as the text and as the label"):
+        guess(full, text="{message} {label}", votes=("label", "message"))
 
 
 def test_what_cannot_be_guessed_is_asked_for(write: Write) -> None:
@@ -163,6 +201,138 @@ def test_what_cannot_be_guessed_is_asked_for(write: Write) -> None:
     flags = {name: cycle("01", 60, seed=i) for i, name in enumerate(("joy", "anger", "fear"))}
     with pytest.raises(ConfigError, match="Several columns .* joy, anger, fear"):
         guess(table(write, text=texts(60), **flags))
+
+
+def one_hot(number: int, names: Sequence[str] = LABELS) -> dict[str, list[str]]:
+    chosen = cycle(names, number)
+    return {name: [str(int(name == label)) for label in chosen] for name in names}
+
+
+def test_one_hot_columns_are_votes(write: Write) -> None:
+    # A flag that is no neighbour of theirs, and a number that is one, stay out.
+    full = table(
+        write,
+        urgent=cycle("01", 60),
+        text=texts(60),
+        **one_hot(60),
+        likes=cycle("017", 60),
+    )
+    found = guess(full)
+    assert (found.labels, found.votes) == ((), LABELS)
+    assert [d.what for d in found.decisions] == ["text column", "vote columns"]
+    assert "a single 1 in 100 % of the rows" in found.decisions[1].reason
+    words = {name: ["True" if c == "1" else "False" for c in v] for name, v in one_hot(60).items()}
+    assert guess(table(write, text=texts(60), **words)).votes == LABELS
+
+
+def counts(number: int) -> dict[str, list[str]]:
+    """Five annotators' votes a row."""
+    draw = random.Random(0)
+    rows = [draw.choices(LABELS, weights=(8, 2, 1), k=5) for _ in range(number)]
+    return {name: [str(row.count(name)) for row in rows] for name in LABELS}
+
+
+def test_vote_counts_are_found_without_their_total(write: Write) -> None:
+    found = guess(table(write, total=["5"] * 60, **counts(60), text=texts(60)))
+    assert found.votes == LABELS
+    assert "add up to the same in 100 % of the rows" in found.decisions[1].reason
+    named = {f"votes_{name}": column for name, column in counts(60).items()}
+    assert guess(table(write, text=texts(60), **named)).votes == tuple(named)
+
+
+def test_a_settled_label_goes_before_votes(write: Write) -> None:
+    found = guess(table(write, text=texts(60), **counts(60), label=cycle(LABELS, 60)))
+    assert (found.labels, found.votes) == (("label",), ())
+    assert "--votes refund,delivery,praise" in found.decisions[1].reason
+    assert guess(table(write, t=texts(60), **counts(60)), votes=LABELS[:2]).votes == LABELS[:2]
+
+
+def test_scores_and_numbered_labels_are_no_votes(write: Write) -> None:
+    stars = {name: cycle("12345", 60, seed) for seed, name in enumerate(("food", "room", "staff"))}
+    found = guess(table(write, text=texts(60), **stars, label=cycle(LABELS, 60)))
+    assert found.labels == ("label",)
+    assert "--votes" not in found.decisions[1].reason
+    raters = {f"annotator_{i}": [*cycle("0011111", 59), str(i % 2)] for i in (1, 2, 3)}
+    assert guess(table(write, text=texts(60), **raters)).labels == tuple(raters)
+
+
+def ratings(number: int) -> dict[str, list[str]]:
+    """Each text rated by two of five people, the rows of one text apart."""
+    return {
+        "rating_id": [str(i) for i in range(2 * number)],
+        "item_id": [f"T{i}" for i in range(number)] * 2,
+        "annotator": [f"p{i % 5}" for i in range(number)]
+        + [f"p{(i + 1) % 5}" for i in range(number)],
+        "text": texts(number) * 2,
+        "kind": cycle(LABELS, 2 * number),
+    }
+
+
+def test_a_row_for_each_rating_is_recognised(write: Write) -> None:
+    full = table(write, **ratings(40))
+    found = guess(full)
+    assert (found.text, found.rater, found.id, found.labels) == (
+        "text",
+        "annotator",
+        "item_id",
+        ("kind",),
+    )
+    assert "80 rows about 40 items, each row by one of 5 raters" in found.decisions[1].reason
+    columns = ratings(40)
+    del columns["item_id"]
+    found = guess(table(write, **columns))
+    assert (found.rater, found.id) == ("annotator", None)
+    assert "rows of one text are one item" in found.decisions[1].reason
+    found = guess(full, label="kind", others=Roles(rater=""))
+    assert (found.rater, found.id) == (None, "rating_id")
+    found = guess(full, others=Roles(rater="annotator", id=""))
+    assert (found.rater, found.id, found.labels) == ("annotator", None, ("kind",))
+    with pytest.raises(ConfigError, match="one row a rating, by 'annotator', and several columns"):
+        guess(full, annotators=("kind", "item_id"), others=Roles(rater="annotator"))
+
+
+def test_who_rated_each_of_different_texts_is_no_long_table(write: Write) -> None:
+    full = table(write, text=texts(60), annotator=cycle("pqr", 60), label=cycle(LABELS, 60))
+    assert guess(full).rater is None
+
+
+def test_groups_dates_weights_and_ids(write: Write) -> None:
+    full = table(
+        write,
+        id=[str(i) for i in range(60)],
+        customerId=[f"C{i // 3}" for i in range(60)],
+        created_at=["2026-01-05 09:39"] * 60,
+        updated=[str(1_700_000_000 + i) for i in range(60)],
+        weight=["1.5"] * 60,
+        sample_weight=["0.5"] * 60,
+        text=texts(60),
+        label=cycle(LABELS, 60),
+    )
+    found = guess(full)
+    assert (found.group, found.time, found.weight, found.id) == (
+        "customerId",
+        "created_at",
+        "sample_weight",
+        "id",
+    )
+    assert [d.what for d in found.decisions[2:]] == ["group column"]
+    assert "20 values in 60 rows" in found.decisions[2].reason
+    assert [d.what for d in found.suggestions] == ["id column", "time column", "weight column"]
+    none = guess(full, others=Roles(group="", time="updated", weight="", id=""))
+    assert (none.group, none.time, none.weight, none.id) == (None, "updated", None, None)
+    assert not none.suggestions
+
+
+def test_a_group_that_would_spoil_the_split_is_told_of(write: Write) -> None:
+    full = table(
+        write,
+        author=["bot"] * 30 + [str(i) for i in range(30)],
+        text=texts(60),
+        label=["a", "b"] * 30,
+    )
+    found = guess(full)
+    assert found.group is None
+    assert "one of them is on 50 % of the rows" in found.suggestions[0].reason
 
 
 HEADERLESS = "\n".join(f"{text},{LABELS[i % 3]}" for i, text in enumerate(texts(30)))
@@ -202,11 +372,59 @@ def test_json_lines_need_no_header(write: Write) -> None:
     check_header(read(write(rows, "table.jsonl")), ())
 
 
+def test_a_template_proves_the_header(write: Write) -> None:
+    check_header(read(write("texts,refund\n" + HEADERLESS)), ("{texts}: {refund}",))
+
+
 def test_the_validation_table_needs_the_same_columns(write: Write) -> None:
-    columns = Columns(text="text", labels=("label",))
+    columns = Columns(text="{text} {id}", labels=("label",))
     check_same(table(write, label=["a"], text=["b"], id=["c"]), columns)
     with pytest.raises(DataError, match=r"table.csv:1: .*no column 'label'.*mean 'labels'\?"):
-        check_same(table(write, labels=["a"], text=["b"]), columns)
+        check_same(table(write, labels=["a"], text=["b"], id=["c"]), columns)
+
+
+NAMES = (
+    "text",
+    "label",
+    "id",
+    "author",
+    "rater_id",
+    "date",
+    "votes_a",
+    "votes_b",
+    "subject",
+    "ß_1",
+)
+CELLS = st.sampled_from([None, "", " ", "0", "1", "2.0", "-1", "inf", "nan", "true", "a b c", "x"])
+
+
+@given(st.data(), st.lists(st.sampled_from(NAMES), min_size=2, max_size=8, unique=True))
+def test_any_table_gets_columns_of_its_own_or_a_sentence(
+    data: st.DataObject, names: list[str]
+) -> None:
+    number = data.draw(st.integers(1, 12))
+    cells = st.lists(CELLS, min_size=number, max_size=number)
+    columns = pl.DataFrame([pl.Series(n, data.draw(cells), dtype=pl.String) for n in names])
+    full = Table(
+        path=Path("t.csv"),
+        columns=columns,
+        lines=pl.int_range(2, number + 2, eager=True),
+        fates=pl.Series([None] * number, dtype=pl.String),
+        header_line=1,
+        decisions=(),
+        findings=(),
+    )
+    try:
+        found = choose(full)
+    except ConfigError as refused:
+        assert "--" in refused.fix
+        return
+    parts = (*found.needed(names), found.group, found.time, found.weight)
+    used = [name for name in parts if name]
+    assert set(used) <= set(names)
+    assert len(set(found.needed(names))) == len(found.needed(names)) > 1
+    assert bool(found.labels) != bool(found.votes)
+    assert fill(found.text, columns).len() == number
 
 
 def test_real_tables(data: Path, tickets: Path) -> None:
@@ -216,5 +434,14 @@ def test_real_tables(data: Path, tickets: Path) -> None:
     assert "category" in found.decisions[1].reason
     found = guess(read(tickets))
     assert (found.text, found.labels) == ("message", ("annotator_1", "annotator_2"))
-    with pytest.raises(ConfigError, match="Several columns"):
-        guess(read(data / "goemotions_raters" / "raw_sample_with_rater_id.csv"))
+    assert found.time == "received"
+    spam = guess(read(data / "sms_spam" / "spam.csv"))
+    assert (spam.text, spam.labels) == ("v2", ("v1",))
+    emotions = guess(read(data / "goemotions_raters" / "raw_sample_with_rater_id.csv"))
+    assert (emotions.text, emotions.rater, emotions.id) == ("text", "rater_id", "id")
+    assert (emotions.votes[0], emotions.votes[-1], len(emotions.votes)) == (
+        "admiration",
+        "neutral",
+        28,
+    )
+    assert (emotions.group, emotions.time) == ("author", "created_utc")

@@ -6,7 +6,16 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.duplicates import LEAKED, MERGED, OUTVOTED, TIED, leaked, same_text
+from tunesmith.data.duplicates import (
+    LEAKED,
+    MERGED,
+    NEARLY_LEAKED,
+    OUTVOTED,
+    TIED,
+    leaked,
+    near_leaks,
+    same_text,
+)
 
 pairs = st.lists(st.tuples(st.sampled_from("aAbBc"), st.sampled_from("xyz")), max_size=25)
 
@@ -81,3 +90,41 @@ def test_training_rows_give_way_to_validation_rows() -> None:
         step.findings[0].what
     )
     assert leaked(frame([("own", "x")]), validation.clear()).findings == ()
+
+
+def test_spacing_and_gaps_make_no_difference() -> None:
+    rows = [("Where is it, please?", "x"), ("where  is it please ??", "x"), ("where is it", "x")]
+    assert fates(rows) == {1: MERGED}
+    (decision,) = same_text(frame(rows)).decisions
+    assert decision.reason == "same text, but for case, spacing and punctuation, and same label"
+
+
+LONG = "how do i top up my account by card when it has expired"
+
+
+def test_training_rows_that_are_nearly_validation_rows_give_way() -> None:
+    rows = frame([("hello there", "x"), (LONG.replace("card", "cheque"), "y"), ("own words", "x")])
+    validation = frame([("other words entirely", "x"), (LONG.upper(), "y")])
+    step = near_leaks(rows, validation)
+    assert step.verdicts.rows() == [(1, NEARLY_LEAKED, "validation line 3")]
+    (finding,) = step.findings
+    assert finding.what == (
+        "1 row sharing 80 % of the words or more with a row of the validation file "
+        "(line 3 is like line 3 there): line 3."
+    )
+    assert finding.line == 3
+
+
+def test_near_leaks_can_stay_and_are_told_of() -> None:
+    rows, validation = frame([(LONG, "x")]), frame([(LONG + " again", "x")])
+    step = near_leaks(rows, validation, take_out=False)
+    assert step.verdicts.schema == near_leaks(rows, validation).verdicts.schema
+    assert (step.verdicts.height, len(step.findings)) == (0, 1)
+    assert "will flatter" in step.findings[0].fix
+
+
+def test_nothing_is_said_where_nothing_leaks() -> None:
+    for validation in (frame([]), frame([("something else altogether", "x")])):
+        step = near_leaks(frame([(LONG, "x")]), validation)
+        assert (step.verdicts.height, step.findings) == (0, ())
+    assert near_leaks(frame([]), frame([(LONG, "x")])).verdicts.height == 0

@@ -97,6 +97,7 @@ def test_what_is_written(bench: Bench) -> None:
         "findings.jsonl",
         "labels.json",
         "receipt.parquet",
+        "report.html",
         "result.json",
         "train.jsonl",
         "validation.jsonl",
@@ -109,10 +110,12 @@ def test_what_is_written(bench: Bench) -> None:
     labels = json.loads((folder / "labels.json").read_text())
     assert labels[0] == {
         "label": "a",
+        "id": 0,
         "train": 24,
         "validation": 6,
         "natural_share": 30 / 90,
         "other_spellings": [],
+        "merged": [],
     }
     toml = (folder / "config.toml").read_text()
     assert 'label = "label"' in toml
@@ -485,7 +488,8 @@ def test_all_validation_rows_of_banking77_survive(data: Path, run_dir: RunDir) -
     assert prepared.num_validation == 3080
     assert prepared.validation_counts == dict.fromkeys(prepared.labels, 40)
     assert len(prepared.labels) == 77
-    assert prepared.fates["dropped: also in validation"] == 7
+    assert prepared.fates["dropped: also in validation"] == 11
+    assert prepared.fates["dropped: nearly the same as a validation row"] == 594
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ Given = dict[str, dict[str, Any]]
 """Section → field → value, of the options that were given."""
 
 NAMES = {"provider.name": "provider"}
-FILES = ("table", "validation")
+FILES = ("table", "validation", "review")
 
 
 def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -37,7 +37,7 @@ def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[...
         made = {
             _option(section, field): (section, field.name)
             for section in sections
-            for field in dataclasses.fields(getattr(RunConfig(), section))
+            for field in _fields(section)
             if field.name not in own
         }
         place = {option.name: key for option, key in made.items()}
@@ -46,8 +46,8 @@ def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[...
         def with_options(**values: Any) -> None:
             given: Given = {}
             for name, (section, field) in place.items():
-                if (value := values.pop(name)) is not None:
-                    given.setdefault(section, {})[field] = value
+                if (value := values.pop(name)) is not None and value != []:
+                    given.setdefault(section, {})[field] = _parts(value, section, field)
             command(given=given, **values)
 
         parameters = [p for name, p in own.items() if name != "given"]
@@ -75,7 +75,7 @@ def asked(
     config = configs.override(config, overrides)
     paths: Given = {"prepare": {}}
     for name in FILES:
-        if value := getattr(config.prepare, name):
+        if (value := getattr(config.prepare, name)) and "://" not in value:
             paths["prepare"][name] = str(Path(value).expanduser().absolute())
     return configs.overlay(config, paths, "The paths")
 
@@ -92,6 +92,19 @@ def of_run_dir(run_dir: Path, config_file: Path | None) -> RunConfig:
             fix="Begin one with: tunesmith run TABLE",
         )
     return configs.load(found)
+
+
+def _parts(value: Any, section: str, name: str) -> Any:
+    """An option that may be given several times: all parts, also those joined by commas, unless
+    parts may hold commas."""
+    if not isinstance(value, list):
+        return value
+    whole = next(f for f in _fields(section) if f.name == name).metadata.get("whole")
+    return value if whole else [part for each in value for part in each.split(",") if part]
+
+
+def _fields(section: str) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(getattr(RunConfig(), section))
 
 
 def _option(section: str, field: dataclasses.Field[Any]) -> inspect.Parameter:
@@ -118,13 +131,13 @@ def _option(section: str, field: dataclasses.Field[Any]) -> inspect.Parameter:
     )
 
 
-def _kind(hint: Any) -> tuple[type, str | None]:
+def _kind(hint: Any) -> tuple[Any, str | None]:
     """The type typer shall read, and what stands for the value in `--help`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return str, "|".join(args)
     if origin is tuple:
-        return str, "A,B,…"
+        return list[str], "A,B,…"
     if args:  # X | None
         return _kind(next(a for a in args if a is not type(None)))
     return hint, None

@@ -141,10 +141,9 @@ class Terminal:
         self.line(f"  {result.num_rows:,} rows: {kept:,} kept")
         for fate, number in gone.items():
             self.line(f"    {number:>7,} {fate}")
-        self.line(
-            f"  {result.num_train:,} to train on, {result.num_validation:,} to validate, "
-            f"{len(result.labels)} labels"
-        )
+        sides = f"  {result.num_train:,} to train on, {result.num_validation:,} to validate"
+        sides += f", {result.num_test:,} to test" if result.num_test else ""
+        self.line(sides + (f", {len(result.labels)} labels" if result.labels else ""))
 
     def _trained(self, result: Trained) -> None:
         self.line(f"  trained on {result.trained_tokens:,} tokens in {duration(result.seconds)}")

@@ -48,17 +48,43 @@ def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision | 
     return mode, Decision(what="balance", value=value, reason=why)
 
 
-def keep_even(labels: pl.Series, seed: int) -> pl.Series:
-    """A Boolean series: as many rows of each label as the smallest has, drawn by chance."""
+def counts_each_way(counts: Mapping[str, int]) -> dict[Mode, int]:
+    """Way of balancing → rows that are used, repeated ones as often as they are."""
+    total = sum(counts.values())
+    return {
+        "smallest": min(counts.values()) * len(counts),
+        "repeat": max(counts.values()) * len(counts),
+        "weight": total,
+        "none": total,
+    }
+
+
+def weights(counts: Mapping[str, int]) -> dict[str, float]:
+    """Label → weight of its examples in the loss, so that all labels together weigh the same.
+
+    counts  examples of each label, one or more. Inverse frequency; the mean over examples is 1.
+    """
+    total = sum(counts.values())
+    return {label: total / (len(counts) * number) for label, number in counts.items()}
+
+
+def keep_even(labels: pl.Series, seed: int, chance: pl.Series | None = None) -> pl.Series:
+    """A Boolean series: as many rows of each label as the smallest has, drawn by chance.
+
+    chance  as of `split.chances`; without it the draw depends on the order of the rows.
+    """
     counts = dict(labels.value_counts().iter_rows())
-    return draw(labels, dict.fromkeys(counts, min(counts.values())), seed)
+    return draw(labels, dict.fromkeys(counts, min(counts.values())), seed, chance)
 
 
-def copies(labels: pl.Series, seed: int) -> pl.Series:
-    """How often each row is to be used so that every label comes to as many as the largest has."""
+def copies(labels: pl.Series, seed: int, chance: pl.Series | None = None) -> pl.Series:
+    """How often each row is to be used so that every label comes to as many as the largest has.
+
+    chance  as of `split.chances`; without it the draw depends on the order of the rows.
+    """
     counts: dict[str, int] = dict(labels.value_counts().iter_rows())
     largest = max(counts.values())
     whole = {label: largest // number for label, number in counts.items()}
     rest = {label: largest % number for label, number in counts.items()}
     times = labels.replace_strict(list(whole), list(whole.values()), return_dtype=pl.Int64)
-    return times + draw(labels, rest, seed).cast(pl.Int64)
+    return times + draw(labels, rest, seed, chance).cast(pl.Int64)

@@ -1,8 +1,8 @@
 """OpenAI's chat files: writing and reading classification examples, and checking any chat file.
 
 One JSON object a line, {"messages": [...]}; the label is the assistant's answer.
-Knows: the rules for a fine-tuning file.
-Does not know: tables, models, tokens.
+Knows: how many examples a file must and may have, and how to go through them.
+Does not know: the rules for one example, tables, models, tokens.
 """
 
 from __future__ import annotations
@@ -14,20 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.chatrules import (
+    Fault,
+    Method,
+    content_text,
+    faults,
+    num_images,
+    pair_faults,
+    parse,
+)
 from tunesmith.errors import DataError, NotFound, storage_error
 
 FEWEST_EXAMPLES = 10
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_TOP_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
-_MESSAGE_KEYS = {
-    "role", "content", "name", "weight", "refusal", "audio", "tool_calls", "tool_call_id",
-    "function_call",
-}  # fmt: skip
+MOST_WITH_IMAGES = 50_000
+MOST_REINFORCEMENT, MOST_REINFORCEMENT_VALIDATION = 50_000, 1_000
 _TRAINING = "training_file"
+_CHAT, _PAIRS = "chat messages", "prompt/completion pairs"
 
 # A classification example as `write_classification` writes it. Such lines need no parsing to be
 # known as right, and most lines are such.
-_STRING = r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
+_STRING = (
+    r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
+)
 _PLAIN = re.compile(
     rf'{{"messages":\[{{"role":"user","content":{_STRING}}},'
     rf'{{"role":"assistant","content":{_STRING}}}\]}}\n?'
@@ -44,7 +52,9 @@ class Problem:
     message: str
     param: str
     example: int | None = None
-    """1-based number of the example; None where it concerns the whole file."""
+    """1-based number of the example, which is its line; None where it concerns the whole file."""
+    rule: str = ""
+    """Finer code: the label of OpenAI's data-preparation notebook, or one in its manner."""
 
 
 def write_classification(path: Path, texts: Iterable[str], labels: Iterable[str]) -> None:
@@ -72,11 +82,11 @@ def read_classification(path: Path) -> tuple[list[str], list[str]]:
     texts: list[str] = []
     labels: list[str] = []
     for number, line in _lines(path):
-        example = _parse(line)
-        problem = _shape_problem(example)
-        if problem or not isinstance(label := example["messages"][-1].get("content"), str):
+        example = parse(line)
+        fault = next(faults(example), None)
+        if fault or not isinstance(label := example["messages"][-1].get("content"), str):
             raise DataError(
-                problem[1] if problem else "The assistant's answer is not one text.",
+                fault.message if fault else "The assistant's answer is not one text.",
                 fix="A classification example is a user message and the label as the answer.",
                 path=path,
                 line=number,
@@ -92,27 +102,95 @@ def prompt_text(messages: Sequence[Mapping[str, Any]]) -> str:
     messages  {"role", "content"} mappings; content is a string, a list of parts of which the text
               parts count, or null.
     """
-    turns = (_plain(m.get("content")) for m in messages if m.get("role") != "assistant")
+    turns = (content_text(m.get("content")) for m in messages if m.get("role") != "assistant")
     return "\n\n".join(turn for turn in turns if turn)
 
 
 def check_chat(path: Path, param: str = _TRAINING) -> Iterator[Problem]:
-    """All that is wrong with a chat file, example by example, without holding it in memory.
+    """All that is wrong with a file of chat examples; `check` for supervised training."""
+    return check(path, param=param)
 
-    param  what the file is: training_file (which must have 10 examples) or validation_file.
+
+def check(
+    path: Path,
+    method: Method = "supervised",
+    param: str = _TRAINING,
+    *,
+    completions: bool = False,
+) -> Iterator[Problem]:
+    """Everything that is wrong with a fine-tuning file, line by line, without holding it in memory.
+
+    Each line is an example; a blank one is a fault, as it is for OpenAI.
+    param        what the file is: training_file (which must have 10 examples) or validation_file.
+    completions  whether the file may hold prompt/completion pairs, for completion models; the
+                 first example then decides which of the two shapes all must have.
     Raises: NotFound.
+    Source: OpenAI's guides to supervised, preference and reinforcement fine-tuning.
     """
-    what, count = param.removesuffix("_file"), 0
+    what, count, num_with_images = param.removesuffix("_file"), 0, 0
+    broken = f"invalid_{what}_file"
+    shape = "" if completions else _CHAT
     for count, line in _lines(path):
-        if problem := _line_problem(line):
-            kind, message = problem
-            code = f"invalid_{what}_file" if kind == "content" else "invalid_file_format"
-            text = f"Example {count} (line {count}): {message}"
-            yield Problem(code=code, message=text, param=param, example=count)
-    needed = FEWEST_EXAMPLES if param == _TRAINING else 1
-    if count < needed:
-        message = f"The {what} file has {count} example(s), but must have at least {needed}."
-        yield Problem(code="invalid_n_examples", message=message, param=param)
+        plain = method == "supervised" and _is_plain(line)
+        if plain and shape == _CHAT:
+            continue
+        example = parse(line)
+        shape = shape or _shape_of(example)
+        num_with_images += b'"image_url"' in line and _has_images(example)
+        for fault in _faults(example, method, shape):
+            yield Problem(
+                code="invalid_file_format" if fault.in_format else broken,
+                message=f"Example {count} (line {count}): {fault.message}",
+                param=param,
+                example=count,
+                rule=fault.rule,
+            )
+    for code, message in _size_problems(count, num_with_images, method, param):
+        yield Problem(code=code or broken, message=message, param=param, rule="size")
+
+
+def _faults(example: Any, method: Method, shape: str) -> Iterator[Fault]:
+    """`faults`, and those of prompt/completion pairs in a file of such."""
+    own = _shape_of(example)
+    if shape != _PAIRS:
+        yield from faults(example, method)
+    elif own == _PAIRS:
+        yield from pair_faults(example)
+    elif own:
+        text = "Expected either prompt/completion pairs or chat messages, the same in all examples."
+        yield Fault("mixed_shapes", text, in_format=True)
+    else:
+        yield from faults(example)
+
+
+def _shape_of(example: Any) -> str:
+    """Which shape of example this is meant to be; empty when nobody can tell."""
+    if not isinstance(example, dict):
+        return ""
+    if "messages" in example:
+        return _CHAT
+    return _PAIRS if "prompt" in example or "completion" in example else ""
+
+
+def _has_images(example: Any) -> bool:
+    return isinstance(example, dict) and num_images(example.get("messages")) > 0
+
+
+def _size_problems(
+    count: int, num_with_images: int, method: Method, param: str
+) -> Iterator[tuple[str, str]]:
+    """(code, sentence) for too few or too many examples; no code means the file's own."""
+    what, training = param.removesuffix("_file"), param == _TRAINING
+    least = FEWEST_EXAMPLES if training else 1
+    if count < least:
+        message = f"The {what} file has {count} example(s), but must have at least {least}."
+        yield "invalid_n_examples", message
+    most = MOST_REINFORCEMENT if training else MOST_REINFORCEMENT_VALIDATION
+    if method == "reinforcement" and count > most:
+        message = f"The {what} file has {count:,} examples, but must have at most {most:,}."
+        yield "invalid_n_examples", message
+    if num_with_images > MOST_WITH_IMAGES:
+        yield "", f"{num_with_images:,} examples hold images; at most {MOST_WITH_IMAGES:,} may."
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -123,89 +201,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise NotFound(f"There is no file {path}.", fix="Check the path.") from None
 
 
-def _parse(line: bytes) -> Any:
-    """The example on a line; `_NotJson` where there is none."""
+def _is_plain(line: bytes) -> bool:
+    """Whether a line is a right classification example at a glance."""
     try:
-        return json.loads(line.decode())
-    except ValueError as error:
-        return _NotJson(getattr(error, "msg", "not UTF-8"))
-
-
-def _line_problem(line: bytes) -> tuple[str, str] | None:
-    """What `_shape_problem` says of the example on a line, found faster."""
-    try:
-        if _PLAIN.fullmatch(line.decode()):
-            return None
+        return _PLAIN.fullmatch(line.decode()) is not None
     except UnicodeDecodeError:
-        pass  # and `_parse` says so
-    return _shape_problem(_parse(line))
-
-
-@dataclass(frozen=True)
-class _NotJson:
-    """A line that could not be parsed, and why."""
-
-    why: str
-
-
-def _shape_problem(example: Any) -> tuple[str, str] | None:
-    """The first thing wrong with an example: ("format" or "content", a sentence), or None."""
-    if isinstance(example, _NotJson):
-        return "format", f"The line is not valid JSON ({example.why})."
-    if not isinstance(example, dict):
-        return "format", "The line is not a JSON object."
-    if "messages" not in example:
-        return "format", "The key 'messages' is missing."
-    for key in example:
-        if key not in _TOP_KEYS:
-            return "format", f"It contains an extra key {key!r}."
-    messages = example["messages"]
-    if not isinstance(messages, list) or not messages:
-        return "format", "'messages' must be a list with at least one message."
-    for number, message in enumerate(messages, start=1):
-        if problem := _message_problem(message):
-            return "content", f"Message {number}: {problem}"
-    if not any(message["role"] == "assistant" for message in messages):
-        return "content", "There is no message from the assistant."
-    if messages[-1]["role"] != "assistant":
-        return "content", "The last message must be from the assistant."
-    return None
-
-
-def _message_problem(message: Any) -> str:
-    """What is wrong with one message; empty when nothing is."""
-    if not isinstance(message, dict):
-        return "it is not an object."
-    role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
-        return f"the role {role!r} is none of {', '.join(ROLES)}."
-    if len(message) == 2 and isinstance(content, str):
-        return ""  # by far the most
-    for key in message:
-        if key not in _MESSAGE_KEYS:
-            return f"it contains an extra key {key!r}."
-    weight = message.get("weight", 0)
-    if (
-        type(weight) is not int
-        or weight not in (0, 1)
-        or ("weight" in message and role != "assistant")
-    ):
-        return "'weight' must be 0 or 1 and may stand on assistant messages only."
-    if content is None:
-        calls = message.get("tool_calls") or message.get("function_call")
-        return "" if calls and role == "assistant" else "'content' is missing."
-    if isinstance(content, str):
-        return ""
-    parts_fit = isinstance(content, list) and all(
-        isinstance(part, dict) and isinstance(part.get("type"), str) for part in content
-    )
-    return "" if parts_fit else "'content' must be a string or a list of parts."
-
-
-def _plain(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, Mapping))
-        return "\n".join(text for text in texts if isinstance(text, str))
-    return ""
+        return False  # and `parse` says so

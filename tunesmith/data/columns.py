@@ -1,156 +1,125 @@
-"""Finds the text, label and annotator columns of a table, and says why it chose them.
+"""Chooses which columns of a table are the text, the labels, the votes and so on, and says why.
 
-Knows: what such columns are usually named and what is in them.
-Does not know: what the labels mean.
+Knows: what a table of texts and labels usually looks like, and what the user asked for.
+Does not know: what the labels mean, or how votes are counted.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
 
 import polars as pl
 
-from tunesmith.data.findings import counted, percent
+from tunesmith.data import roles
+from tunesmith.data.findings import counted, enumerated, percent
+from tunesmith.data.profiles import (
+    ANNOTATOR_NAMES,
+    HEADLINE_NAMES,
+    LABEL_NAMES,
+    RATER_NAMES,
+    TEXT_NAMES,
+    VOTE_NAMES,
+    Profile,
+    mean,
+    profile,
+    sample_of,
+    tokens,
+    whole,
+)
 from tunesmith.data.readers import Table
+from tunesmith.data.templates import fill, names_in
 from tunesmith.errors import ConfigError, DataError, nearest
 from tunesmith.events import Decision
 
-TEXT_NAMES = (
-    "text", "message", "utterance", "body", "review", "sms", "sentence", "content", "comment",
-    "tweet", "feedback", "complaint", "post", "email", "ticket", "query", "question", "request",
-    "description", "document", "prompt", "input", "abstract", "title", "subject", "v2",
-)  # fmt: skip
-LABEL_NAMES = (
-    "label", "category", "intent", "class", "target", "sentiment", "topic", "emotion", "tag",
-    "annotation", "gold", "polarity", "department", "rating", "stars", "output", "v1",
-)  # fmt: skip
-_ANNOTATOR_NAMES = (
-    "annotator", "annotation", "rater", "coder", "judge", "labeler", "labeller", "vote", "voter",
-    "worker", "reviewer",
-)  # fmt: skip
-_NEITHER = {
-    "id", "ids", "uuid", "guid", "index", "idx", "date", "time", "timestamp", "created", "updated",
-    "url", "link", "author", "user", "username", "name", "lang", "language", "split", "source",
-}  # fmt: skip
 
-_SAMPLE = 20_000  # rows looked at, spread over the whole table
-_DATE = r"^\d{4}-\d{1,2}-\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{2,4}\b"
-_MANY_LABELS = 200  # a column with more values is taken as labels only if its name says so
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Columns beside text and label. As a request, None means: guess, and "" means: none."""
+
+    rater: str | None = None
+    """Who rated, in a table with a row for each rating."""
+    id: str | None = None
+    """What tells rows apart; where there is a rater, rows of one id are ratings of one item."""
+    group: str | None = None
+    """Rows with one value of it belong on one side of the split."""
+    time: str | None = None
+    """When a row came about; of use only to split by time."""
+    weight: str | None = None
+    """How much a row counts in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """The columns in use. `labels` is the label column, or one column an annotator."""
+class Columns(Roles):
+    """The columns in use, by role."""
 
     text: str
+    """A column, or a template such as "{subject}\\n\\n{body}"; for `templates.fill`."""
     labels: tuple[str, ...]
+    """The label column, or one column an annotator; empty where there are `votes`."""
+    votes: tuple[str, ...] = ()
+    """Columns of 0 and 1, or of counts, one a label."""
     decisions: tuple[Decision, ...] = ()
+    """What was chosen and is used."""
+    suggestions: tuple[Decision, ...] = ()
+    """What was recognised, but is used only when the user asks for it."""
+
+    def needed(self, header: Sequence[str]) -> tuple[str, ...]:
+        """The columns without which a table cannot be labelled as this one."""
+        long = (self.rater, self.id) if self.rater else ()
+        there = (*names_in(self.text, header), *self.labels, *self.votes, *long)
+        return tuple(name for name in there if name)
 
 
-@dataclass(frozen=True)
-class _Profile:
-    """What a column looks like, from a sample of its filled cells."""
-
-    name: str
-    values: pl.Series
-
-    @cached_property
-    def num_unique(self) -> int:
-        return self.values.n_unique()
-
-    @property
-    def unique_share(self) -> float:
-        return self.num_unique / max(len(self.values), 1)
-
-    @cached_property
-    def mean_characters(self) -> float:
-        return _mean(self.values.str.len_chars())
-
-    @cached_property
-    def mean_words(self) -> float:
-        return _mean(self.values.str.count_matches(r"\S+"))
-
-    @cached_property
-    def is_number(self) -> bool:
-        return _mean(self.values.cast(pl.Float64, strict=False).is_not_null()) > 0.9
-
-    @cached_property
-    def is_date(self) -> bool:
-        return _mean(self.values.str.contains(_DATE)) > 0.9
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        return re.findall(r"[a-z]+|\d+", re.sub(r"([a-z])([A-Z])", r"\1 \2", self.name).lower())
-
-    def named(self, hints: Sequence[str]) -> float:
-        """3 for a column named by a hint (the earlier in the list, the more), 1.5 for a part."""
-        whole = self.name.strip().lower()
-        if whole in hints:
-            return 3 - 0.01 * hints.index(whole)
-        return 1.5 if set(self.tokens) & set(hints) else 0.0
-
-    def text_score(self) -> float:
-        """How much this looks like the text to classify; 0 or less: not at all."""
-        score = self.named(TEXT_NAMES)
-        wordy = self.mean_words >= 2 or self.mean_characters >= 20
-        if self.is_number or self.is_date or not (score or wordy):
-            return 0.0
-        if set(self.tokens) & _NEITHER and score < 2:
-            score -= 2
-        return score + min(self.mean_words, 12) / 4 + self.unique_share
-
-    def label_score(self) -> float:
-        """How much this looks like labels; 0 or less: not at all."""
-        score = self.named(LABEL_NAMES)
-        repeats = self.unique_share <= 0.5 or (len(self.values) < 20 and self.num_unique < 10)
-        if self.is_date or not repeats or self.mean_characters > 60 or not len(self.values):
-            return 0.0
-        usual = 2 <= self.num_unique <= _MANY_LABELS and not set(self.tokens) & _NEITHER
-        if not (score or usual):
-            return 0.0
-        return score + (1 - self.unique_share) + (0 if self.is_number else 1)
+_GUESS_ALL = Roles()
 
 
 def choose(
-    table: Table, *, text: str | None, label: str | None, annotators: Sequence[str]
+    table: Table,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    annotators: Sequence[str] = (),
+    votes: Sequence[str] = (),
+    others: Roles = _GUESS_ALL,
 ) -> Columns:
     """The columns to use: those given, the others guessed.
 
+    text    a column, or a template.
+    label, annotators, votes  at most one: the label column; one an annotator; one a label.
+
     Raises: ConfigError for a column that is not there, or where nothing can be guessed.
     """
-    for given in (text, label, *annotators):
-        if given is not None and given not in table.columns.columns:
-            raise ConfigError(
-                f"{table.path} has no column {given!r}.", fix=nearest(given, table.columns.columns)
-            )
-    if label is not None and annotators:
-        raise ConfigError(
-            "Both a label column and annotators' columns are given.", fix="Give one of the two."
-        )
-    profiles = [_profile(column) for column in table.columns]
-    labels = tuple(annotators) or ((label,) if label is not None else ())
-    decisions = []
-    if text is None:
-        text, decision = _guess_text(table, [p for p in profiles if p.name not in labels])
-        decisions.append(decision)
-    if not labels:
-        labels, decision = _guess_labels(table, [p for p in profiles if p.name != text])
-        decisions.append(decision)
-    if text in labels:
-        raise ConfigError(
-            f"The column {text!r} is given both as the text and as the label.",
-            fix="Give two different ones.",
-        )
-    return Columns(text=text, labels=labels, decisions=tuple(decisions))
+    labels = tuple(annotators) or ((label,) if label else ())
+    named = [*labels, *votes, *(getattr(others, f.name) for f in fields(others))]
+    _check_given(table, text, named)
+    _check_single(label, annotators, votes)
+    search = _Search(table, named)
+    text = text or search.text()
+    texts = names_in(text, table.columns.columns)
+    search.taken |= set(texts)
+    rater, item = search.rater(text, others)
+    if not (labels or votes):
+        labels, votes = search.labels()
+    _check_roles(table, texts, (*labels, *votes), rater if len(labels) > 1 else None)
+    return Columns(
+        text=text,
+        labels=labels,
+        votes=tuple(votes),
+        rater=rater,
+        id=item if rater else search.id(others.id),
+        group=search.group(others.group),
+        time=search.time(others.time),
+        weight=search.weight(others.weight),
+        decisions=tuple(search.decisions),
+        suggestions=tuple(search.suggestions),
+    )
 
 
 def check_same(validation: Table, columns: Columns) -> None:
     """Raise DataError when the validation table lacks one of the columns in use."""
     there = validation.columns.columns
-    for name in (columns.text, *columns.labels):
+    for name in columns.needed(there):
         if name not in there:
             raise DataError(
                 f"The validation file has no column {name!r}, which is used in the table.",
@@ -163,15 +132,16 @@ def check_same(validation: Table, columns: Columns) -> None:
 def check_header(table: Table, given: Iterable[str | None]) -> None:
     """Raise DataError when the line taken for column names is a row of data.
 
-    given  column names the user gave; one that is there proves the header.
+    given  column names or templates the user gave; a name that is there proves the header.
     """
     header = table.columns.columns
-    if table.header_line is None or set(given) & set(header):
+    named = {name for entry in given if entry for name in names_in(entry, header)}
+    if table.header_line is None or named & set(header):
         return
     values = table.columns.select(pl.all().str.strip_chars())
     again = [name for name in header if (values[name] == name).any()]
-    hints = {*TEXT_NAMES, *LABEL_NAMES, *_ANNOTATOR_NAMES}
-    if any(name.lower() in hints for name in set(header) - set(again)):
+    hints = {*TEXT_NAMES, *LABEL_NAMES, *ANNOTATOR_NAMES}
+    if any(whole(name) in hints for name in set(header) - set(again)):
         return
     sample = next((n for n in again if values[n].n_unique() * 2 <= len(values)), None)
     if sample is not None:
@@ -189,46 +159,145 @@ def check_header(table: Table, given: Iterable[str | None]) -> None:
     )
 
 
-def _guess_text(table: Table, profiles: list[_Profile]) -> tuple[str, Decision]:
-    ranked = sorted(profiles, key=_Profile.text_score, reverse=True)
-    if not ranked or ranked[0].text_score() <= 0:
-        raise _cannot_guess(table, "the text to classify", "--text")
-    best = ranked[0]
-    why = "its name; " if best.named(TEXT_NAMES) else "the wordiest column; "
-    why += (
-        f"{best.mean_characters:.0f} characters on average, {percent(best.unique_share)} different"
-    )
-    why += _or_else([p.name for p in ranked[1:] if p.text_score() > 3], "--text")
-    return best.name, Decision(what="text column", value=repr(best.name), reason=why)
+class _Search:
+    """What is still free for a role, and what was decided on the way."""
+
+    def __init__(self, table: Table, taken: Iterable[str | None]) -> None:
+        self.table = table
+        self.taken = {name for name in taken if name}
+        self.sample = sample_of(table.columns)
+        self.profiles = [profile(column) for column in self.sample]
+        self.decisions: list[Decision] = []
+        self.suggestions: list[Decision] = []
+
+    @property
+    def free(self) -> list[Profile]:
+        return [p for p in self.profiles if p.name not in self.taken]
+
+    def text(self) -> str:
+        """The text column; or, where another is its headline, a template that joins the two."""
+        ranked = sorted(self.free, key=Profile.text_score, reverse=True)
+        if not ranked or ranked[0].text_score() <= 0:
+            raise _cannot_guess(self.table, "the text to classify", "--text")
+        best, text = ranked[0], ranked[0].name
+        if headline := next((p for p in ranked[1:] if _is_headline(p, best, self.sample)), None):
+            text = f"{{{headline.name}}}\n\n{{{best.name}}}"
+            why = f"{headline.name!r} reads like the headline of {best.name!r} "
+            why += f"({headline.mean_characters:.0f} and {best.mean_characters:.0f} characters on "
+            why += f"average), so the two are joined; --text {best.name} takes one only"
+        else:
+            why = "its name; " if best.named(TEXT_NAMES) else "the wordiest column; "
+            why += f"{best.mean_characters:.0f} characters on average, "
+            why += f"{percent(best.unique_share)} different"
+            why += _or_else([p.name for p in ranked[1:] if p.text_score() > 3], "--text")
+        self.decisions.append(Decision(what="text column", value=repr(text), reason=why))
+        return text
+
+    def rater(self, text: str, others: Roles) -> tuple[str | None, str | None]:
+        """Who rated and the item's id, in a table with a row for each rating."""
+        rater, item = others.rater, others.id
+        if rater == "" or (rater is None and not any(p.called(RATER_NAMES) for p in self.free)):
+            return None, None
+        texts = fill(text, self.table.columns)
+        if rater is None:
+            rater, guessed, why = roles.guess_rater(self.free, self.table.columns, texts)
+            if rater is not None:
+                self.decisions.append(Decision(what="rater column", value=repr(rater), reason=why))
+        else:
+            guessed = roles.guess_item(self.free, self.table.columns, texts)
+        item = guessed if item is None else item
+        self.taken |= {name for name in (rater, item) if rater and name}
+        return rater, item or None
+
+    def labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The label columns, or else the vote columns."""
+        likely = sorted(
+            (p for p in self.free if p.label_score() > 0), key=Profile.label_score, reverse=True
+        )
+        annotators = roles.guess_annotators(likely)
+        unsettled = [p for p in self.free if p.named(LABEL_NAMES) <= 2]
+        votes, counts = roles.guess_votes(unsettled, self.sample)
+        if set(votes) & set(annotators):
+            # Ones and noughts can be labels too, unless the name says that they are votes.
+            if all(VOTE_NAMES & set(tokens(name)) for name in votes):
+                annotators = ()
+            else:
+                votes = []
+        rest = [p for p in likely if p.name not in (*annotators, *votes)]
+        settled = any(p.named(LABEL_NAMES) > 2 for p in rest)
+        if annotators and not settled:
+            value = "majority of " + ", ".join(map(repr, annotators))
+            why = "their names, and nearly the same labels in each: one column an annotator"
+            self.decisions.append(Decision(what="label columns", value=value, reason=why))
+            self.taken |= set(annotators)
+            return annotators, ()
+        if votes and not settled:
+            value = f"{counted(len(votes), 'column')}, {enumerated(map(repr, votes))}"
+            why = f"{counts}: one column a label; --label NAME takes one column only"
+            self.decisions.append(Decision(what="vote columns", value=value, reason=why))
+            self.taken |= set(votes)
+            return (), tuple(votes)
+        instead = f"; or the majority with --annotators {','.join(annotators)}"
+        if not annotators:
+            instead = f"; or the votes with --votes {','.join(votes)}" if votes else ""
+        return (self._label(rest, instead),), ()
+
+    def _label(self, rest: list[Profile], instead: str) -> str:
+        candidates = [p for p in rest if p.named(LABEL_NAMES)] or rest
+        if not candidates or (len(candidates) > 1 and not candidates[0].named(LABEL_NAMES)):
+            raise _cannot_guess(self.table, "the label", "--label", [p.name for p in candidates])
+        best, advantage = candidates[0], ""
+        for other in candidates[1:]:
+            if advantage := _advantage(other, best, self.table.columns):
+                best = other
+                break
+        values = self.table.columns[best.name].drop_nulls()
+        named = bool(best.named(LABEL_NAMES))
+        why = "its name; " if named else "the only column with few, repeated values; "
+        why += f"{values.n_unique():,} different values in {counted(len(values), 'row')}{advantage}"
+        why += _or_else([p.name for p in candidates if p is not best], "--label")
+        decision = Decision(what="label column", value=repr(best.name), reason=why + instead)
+        self.decisions.append(decision)
+        self.taken.add(best.name)
+        return best.name
+
+    def group(self, asked: str | None) -> str | None:
+        if asked is not None:
+            return asked or None
+        group, said = roles.guess_group(self.free, self.table.columns)
+        (self.decisions if group else self.suggestions).extend(said)
+        return group
+
+    def time(self, asked: str | None) -> str | None:
+        return self._suggest("time column", asked, roles.guess_time(self.free))
+
+    def id(self, asked: str | None) -> str | None:
+        return self._suggest("id column", asked, roles.guess_id(self.free))
+
+    def weight(self, asked: str | None) -> str | None:
+        return self._suggest("weight column", asked, roles.guess_weight(self.free))
+
+    def _suggest(self, what: str, asked: str | None, guess: tuple[str | None, str]) -> str | None:
+        if asked is not None:
+            return asked or None
+        name, why = guess
+        if name:
+            self.suggestions.append(Decision(what=what, value=repr(name), reason=why))
+        return name
 
 
-def _guess_labels(table: Table, profiles: list[_Profile]) -> tuple[tuple[str, ...], Decision]:
-    likely = [p for p in profiles if p.label_score() > 0]
-    likely.sort(key=_Profile.label_score, reverse=True)
-    annotators = _annotators(likely)
-    rest = [p for p in likely if p.name not in annotators]
-    if annotators and not any(p.named(LABEL_NAMES) > 2 for p in rest):
-        value = "majority of " + ", ".join(map(repr, annotators))
-        why = "their names, and nearly the same labels in each: one column an annotator"
-        return annotators, Decision(what="label columns", value=value, reason=why)
-    candidates = [p for p in rest if p.named(LABEL_NAMES)] or rest
-    if not candidates or (len(candidates) > 1 and not candidates[0].named(LABEL_NAMES)):
-        raise _cannot_guess(table, "the label", "--label", [p.name for p in candidates])
-    best, advantage = candidates[0], ""
-    for other in candidates[1:]:
-        if advantage := _advantage(other, best, table.columns):
-            best = other
-            break
-    values = table.columns[best.name].drop_nulls()
-    why = "its name; " if best.named(LABEL_NAMES) else "the only column with few, repeated values; "
-    why += f"{values.n_unique():,} different values in {counted(len(values), 'row')}{advantage}"
-    why += _or_else([p.name for p in candidates if p is not best], "--label")
-    if annotators:
-        why += f"; or the majority with --annotators {','.join(annotators)}"
-    return (best.name,), Decision(what="label column", value=repr(best.name), reason=why)
+def _is_headline(p: Profile, body: Profile, sample: pl.DataFrame) -> bool:
+    """Whether `p` is the headline of the text `body`: so named, wordy, and not said again."""
+    if not p.called(HEADLINE_NAMES) or body.called(HEADLINE_NAMES):
+        return False
+    if not p.is_wordy or p.unique_share <= 0.3 or p.mean_characters >= body.mean_characters:
+        return False
+    pair = sample.select(pl.col(body.name, p.name).str.strip_chars()).drop_nulls()
+    said_again = pl.col(body.name).str.starts_with(pl.col(p.name))
+    return mean(pair.select(said_again).to_series()) <= 0.5
 
 
-def _advantage(other: _Profile, best: _Profile, columns: pl.DataFrame) -> str:
+def _advantage(other: Profile, best: Profile, columns: pl.DataFrame) -> str:
     """Why `other` serves better than `best` though its name is no better; empty if it does not."""
     pairs = columns.select(other.name, best.name).drop_nulls()
     num_pairs, num_other, num_best = pairs.n_unique(), *(pairs[c].n_unique() for c in pairs.columns)
@@ -241,40 +310,35 @@ def _advantage(other: _Profile, best: _Profile, columns: pl.DataFrame) -> str:
     return ""
 
 
-def _annotators(likely: list[_Profile]) -> tuple[str, ...]:
-    """Columns that hold one annotator's label each, by name and content; empty: none."""
-    groups: dict[str, list[_Profile]] = {}
-    for profile in likely:
-        if any(token in _ANNOTATOR_NAMES for token in profile.tokens):
-            groups.setdefault("annotator", []).append(profile)
-        elif set(profile.tokens[:1]) & set(LABEL_NAMES) and all(
-            token.isdigit() or len(token) == 1 for token in profile.tokens[1:]
-        ):
-            groups.setdefault(profile.tokens[0], []).append(profile)
-    for group in groups.values():
-        plainest = min(group, key=lambda p: len(p.name))
-        alike = [p.name for p in group if p is plainest or _same_values(p, plainest)]
-        if len(alike) > 1:
-            return tuple(sorted(alike))
-    return ()
+def _check_given(table: Table, text: str | None, given: Iterable[str | None]) -> None:
+    header = table.columns.columns
+    for name in (*(names_in(text, header) if text else ()), *given):
+        if name and name not in header:
+            raise ConfigError(f"{table.path} has no column {name!r}.", fix=nearest(name, header))
 
 
-def _same_values(one: _Profile, other: _Profile) -> bool:
-    """Whether nearly all rows of both columns hold values that both have."""
-    columns = [p.values.str.strip_chars().str.to_lowercase() for p in (one, other)]
-    shared = list(set(columns[0]) & set(columns[1]))
-    return all(_mean(column.is_in(shared)) >= 0.8 for column in columns)
+def _check_single(*given: str | Sequence[str] | None) -> None:
+    if sum(map(bool, given)) > 1:
+        raise ConfigError(
+            "Both a label column and annotators' or vote columns are given.",
+            fix="Give one of them.",
+        )
 
 
-def _profile(column: pl.Series) -> _Profile:
-    every = max(1, len(column) // _SAMPLE)
-    sample = column.gather_every(every)
-    return _Profile(column.name, sample.filter(sample.str.strip_chars() != ""))
-
-
-def _mean(series: pl.Series) -> float:
-    mean = series.mean()
-    return float(mean) if isinstance(mean, int | float) else 0.0
+def _check_roles(
+    table: Table, texts: Iterable[str], labels: Sequence[str], rater: str | None
+) -> None:
+    """rater: only where there are annotators too."""
+    if both := [name for name in texts if name in labels]:
+        raise ConfigError(
+            f"The column {both[0]!r} is given both as the text and as the label.",
+            fix="Give two different ones.",
+        )
+    if rater:
+        raise ConfigError(
+            f"{table.path} has one row a rating, by {rater!r}, and several columns of labels.",
+            fix="Say which it is: one --label column, or --rater '' for one column an annotator.",
+        )
 
 
 def _or_else(others: Sequence[str], option: str) -> str:

@@ -1,15 +1,19 @@
 """Rows that say the same text twice, within the table and across to the validation table.
 
-Two texts are the same when they differ in case only.
+Two texts are the same when their keys are (`fingerprints.key`): they differ in case, spaces, full
+stops, commas, colons and quotes, or in how often a ! or ? is repeated, only. Texts that are nearly
+the same are taken out where they would leak into a validation file.
 Knows: rows with a text and a label.
-Does not know: near-duplicates, or where the rows go afterwards.
+Does not know: how texts are compared, or where the rows go afterwards.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from tunesmith.data.findings import Finding, counted, lines_phrase, rows_finding
+from tunesmith.data import near
+from tunesmith.data.findings import Finding, counted, lines_phrase, percent, rows_finding
+from tunesmith.data.fingerprints import keys
 from tunesmith.data.receipt import VERDICT, Step
 from tunesmith.events import Decision
 
@@ -17,12 +21,14 @@ MERGED = "merged: duplicate of an earlier row"
 OUTVOTED = "dropped: outvoted by rows with the same text"
 TIED = "dropped: same text with different labels"
 LEAKED = "dropped: also in validation"
+NEARLY_LEAKED = "dropped: nearly the same as a validation row"
 
 
 def leaked(rows: pl.DataFrame, validation: pl.DataFrame) -> Step:
     """Takes out training rows whose text is also a validation row's (both: row, line, text)."""
-    seen = validation.select(_key(), pl.col("line").alias("seen")).unique("key", keep="first")
-    found = rows.with_columns(_key()).join(seen, on="key", how="inner", maintain_order="left")
+    first = validation.select(keys(validation), pl.col("line").alias("seen"))
+    seen = first.unique("key", keep="first", maintain_order=True)
+    found = rows.with_columns(keys(rows)).join(seen, on="key", how="inner", maintain_order="left")
     verdicts = found.select(
         "row",
         pl.lit(LEAKED).alias("fate"),
@@ -33,13 +39,48 @@ def leaked(rows: pl.DataFrame, validation: pl.DataFrame) -> Step:
     return Step(verdicts=verdicts, findings=rows_finding(found["line"], what, fix))
 
 
+def near_leaks(
+    rows: pl.DataFrame,
+    validation: pl.DataFrame,
+    *,
+    threshold: float = near.THRESHOLD,
+    seed: int = 0,
+    take_out: bool = True,
+) -> Step:
+    """Takes out training rows that are near-duplicates of a validation row (both: row, line, text).
+
+    threshold  Jaccard index of the words from which two texts are near-duplicates (see `near`).
+    take_out   False: the rows stay, and the finding says so.
+    Only rows that are near to a validation row themselves count, not those near to such a row.
+    Raises: ConfigError for an impossible threshold.
+    """
+    match = near.matches(rows["text"], validation["text"], threshold=threshold, seed=seed)
+    found = (
+        rows.select("row", "line")
+        .with_columns(validation["line"].gather(match).alias("seen"))
+        .drop_nulls("seen")
+    )
+    verdicts = found.select(
+        "row",
+        pl.lit(NEARLY_LEAKED).alias("fate"),
+        pl.format("validation line {}", "seen").alias("note"),
+    )
+    fix = "Left out of training, so that the score is honest."
+    if not take_out:
+        verdicts, fix = verdicts.clear(), "They stay in training; the score will flatter."
+    what = f"sharing {percent(threshold)} of the words or more with a row of the validation file"
+    if found.height:
+        what += f" (line {found['line'][0]:,} is like line {found['seen'][0]:,} there)"
+    return Step(verdicts=verdicts, findings=rows_finding(found["line"], what, fix))
+
+
 def same_text(rows: pl.DataFrame) -> Step:
     """Takes out all but one of the rows that say the same (row, line, text, label).
 
     The majority of the labels decides; the first row that has that label stays. On a tie none
     does, and a finding names the lines.
     """
-    twice = rows.select("row", "line", "label", _key()).filter(pl.col("key").is_duplicated())
+    twice = rows.select("row", "line", "label", keys(rows)).filter(pl.col("key").is_duplicated())
     tally = twice.group_by("key", "label").agg(
         pl.len().alias("votes"), pl.col("row").min().alias("first"), pl.col("line").min()
     )
@@ -87,12 +128,8 @@ def _merge_decision(number: int) -> tuple[Decision, ...]:
     if not number:
         return ()
     value = f"{counted(number, 'row')} merged into an earlier one"
-    why = "same text, but for case, and same label"
+    why = "same text, but for case, spacing and punctuation, and same label"
     return (Decision(what="duplicates", value=value, reason=why),)
-
-
-def _key() -> pl.Expr:
-    return pl.col("text").str.to_lowercase().alias("key")
 
 
 def _tie_findings(tied: pl.DataFrame) -> list[Finding]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import polars as pl
+
 from tunesmith.data.findings import Finding
+from tunesmith.data.receipt import Step, settle
 from tunesmith.events import Decision, Event
 
 PRINTED = 10  # findings told at once; the others are only counted
@@ -49,3 +52,9 @@ class Journal:
         """Tell how many findings were not told."""
         if (hidden := len(self.findings) - PRINTED) > 0:
             self.report(Event(kind="warning", message=f"… and {hidden:,} more in {self.where}"))
+
+    def take(self, rows: pl.DataFrame, step: Step) -> pl.DataFrame:
+        """The rows after a step that takes some out; tells of it."""
+        self.decide(step.decisions)
+        self.find(step.findings)
+        return settle(rows, step.verdicts)

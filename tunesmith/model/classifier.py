@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunesmith.catalog import BaseModel, verify
+from tunesmith.data.cleaning import DEFAULT, PLAIN
 from tunesmith.errors import ConfigError, NotFound, NotOffered
 from tunesmith.model import bert, padded
 from tunesmith.model.bert import Bert
 from tunesmith.model.packing import Packed
 from tunesmith.model.padded import Padded
 from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length
+from tunesmith.wire import Options
 
 CARD = "tunesmith.json"
 HEAD = "head.safetensors"
@@ -46,7 +48,15 @@ class Card:
     labels: tuple[str, ...]
     max_length: int
     pooling: str
+    cleaning: tuple[str, ...]
+    """Steps by which texts are cleaned before they are read."""
+    mask: tuple[str, ...] = ()
+    """Sensitive data that is replaced in them."""
     kind: str = "classifier"
+
+    def encoder(self, folder: Path) -> Encoder:
+        """The tokenizer in `folder`, set to read as this card says."""
+        return Encoder(folder, max_length=self.max_length, cleaning=self.cleaning, mask=self.mask)
 
 
 class Classifier(nn.Module):
@@ -121,25 +131,34 @@ def from_base(
     labels: Sequence[str],
     *,
     start_from: Path | None = None,
-    max_length: int | None = None,
-    dropout: float | None = None,
+    options: Options | None = None,
 ) -> Classifier:
     """An untrained head on the encoder of `base`, or on the one tuned earlier in `start_from`.
+
+    Of the `options` of a job, those count that a model is made with: length, dropout, cleaning.
 
     Raises: ConfigError for a length the model does not have; NotFound, MissingExtra.
     """
     if start_from is None:
         verify(base)
     folder = start_from or base.files()
-    encoder = _load_encoder(folder, dropout)
-    length = max_length or min(base.max_length, encoder.max_length)
+    asked = options or Options()
+    encoder = _load_encoder(folder, asked.dropout)
+    length = asked.max_length or min(base.max_length, encoder.max_length)
     if length > encoder.max_length:
         raise ConfigError(
             f"max_length is {length}, but {base.name} reads at most {encoder.max_length} tokens.",
             fix=f"Give {encoder.max_length} or less.",
         )
-    card = Card(base_model=base.name, labels=tuple(labels), max_length=length, pooling=base.pooling)
-    return Classifier(encoder, Encoder(folder, max_length=length), card)
+    card = Card(
+        base_model=base.name,
+        labels=tuple(labels),
+        max_length=length,
+        pooling=base.pooling,
+        cleaning=DEFAULT if asked.cleaning is None else asked.cleaning,
+        mask=asked.mask,
+    )
+    return Classifier(encoder, card.encoder(folder), card)
 
 
 def load(folder: Path) -> Classifier:
@@ -160,9 +179,10 @@ def load(folder: Path) -> Classifier:
         labels=tuple(data["labels"]),
         max_length=data["max_length"],
         pooling=data["pooling"],
+        cleaning=tuple(data.get("cleaning", PLAIN)),
+        mask=tuple(data.get("mask", ())),
     )
-    tokens = Encoder(folder, max_length=card.max_length)
-    model = Classifier(_load_encoder(folder), tokens, card)
+    model = Classifier(_load_encoder(folder), card.encoder(folder), card)
     model.head.load_state_dict(load_file(folder / HEAD))
     return model.eval()
 

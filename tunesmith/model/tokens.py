@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tunesmith.data.cleaning import clean_text
+from tunesmith.data.cleaning import DEFAULT, clean_text
+from tunesmith.data.sensitive import mask_text
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass. More falls out of the processor's caches: 4,096 are slower."""
@@ -27,9 +28,21 @@ class Encoded:
 
 
 class Encoder:
-    """A model folder's tokenizer with a length limit, in tokens."""
+    """A model folder's tokenizer with a length limit, in tokens.
 
-    def __init__(self, folder: Path, *, max_length: int) -> None:
+    Texts are cleaned by the steps `cleaning` first, and the sensitive data in `mask` is replaced.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_length: int,
+        cleaning: tuple[str, ...] = DEFAULT,
+        mask: tuple[str, ...] = (),
+    ) -> None:
+        self._cleaning = cleaning
+        self._mask = mask
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
@@ -39,8 +52,12 @@ class Encoder:
         """One Encoded a text, in order."""
         return [
             Encoded(e.ids, sum(len(o.ids) - self._special for o in e.overflowing))
-            for e in self._tokenizer.encode_batch([clean_text(text) for text in texts])
+            for e in self._tokenizer.encode_batch([self._clean(text) for text in texts])
         ]
+
+    def _clean(self, text: str) -> str:
+        text = clean_text(text, self._cleaning)
+        return mask_text(text, self._mask) if self._mask else text
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, with this limit, into `folder`."""

@@ -55,7 +55,7 @@ class Asked:
 
 def inputs(config: EvaluateConfig, prepared: Prepared, deployed: Deployed, run_dir: RunDir) -> str:
     """Changes with the model, the examples and what is measured; not with the concurrency."""
-    files = [file_digest(run_dir.path / name) for name in (prepared.train, prepared.validation)]
+    files = [file_digest(run_dir.path / name) for name in (prepared.train, prepared.scored)]
     weights = (prepared.natural_shares, prepared.class_weights)
     return digest(replace(config, concurrency=1), deployed.model, files, weights)
 
@@ -66,7 +66,7 @@ def baseline_answers(prepared: Prepared, run_dir: RunDir) -> dict[str, list[str]
     It needs no model of ours, so a whole run computes it while the training process starts up.
     """
     texts, labels = read_classification(run_dir.path / prepared.train)
-    asked, _ = read_classification(run_dir.path / prepared.validation)
+    asked, _ = read_classification(run_dir.path / prepared.scored)
     balanced = prepared.class_weights == "balanced"
     return {b.name: b.predict(texts, labels, asked, balanced=balanced) for b in BASELINES}
 
@@ -137,7 +137,7 @@ def evaluate(
 
 
 def _ask(config: EvaluateConfig, prepared: Prepared, model: str, shop: Workshop) -> Asked:
-    texts, gold = read_classification(shop.run_dir.path / prepared.validation)
+    texts, gold = read_classification(shop.run_dir.path / prepared.scored)
     answers: dict[int, Answer] = {}
     for i, answer in shop.provider.classify(model, texts, concurrency=config.concurrency):
         answers[i] = answer
@@ -181,7 +181,7 @@ def _lines(prepared: Prepared, run_dir: RunDir) -> list[int]:
 
     rows = pl.read_parquet(run_dir.path / FOLDERS["prepare"] / "receipt.parquet")
     lines: list[int] = rows.filter(pl.col("split") == "validation")["line"].to_list()
-    assert len(lines) == prepared.num_validation
+    assert len(lines) == prepared.num_scored
     return lines
 
 

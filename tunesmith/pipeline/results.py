@@ -21,10 +21,13 @@ class Prepared:
     """The table's stem; names the run and ends up in the model's name."""
     train: str
     validation: str
+    test: str | None = None
+    """Rows for the final score, if some were split off; else validation serves."""
     num_rows: int
     """Rows read, a given validation table's included."""
     num_train: int
     num_validation: int
+    num_test: int = 0
     fates: dict[str, int]
     """The receipt in short: kept, merged, dropped:<why> … → rows. Sums to `num_rows`."""
     labels: tuple[str, ...]
@@ -33,11 +36,25 @@ class Prepared:
     natural_shares: dict[str, float]
     """Label → its share before balancing. Sums to 1."""
     class_weights: str
-    """balanced or none; goes into the job."""
+    """balanced or none; goes into the job, as the next two."""
+    cleaning: tuple[str, ...] | None = None
+    """Steps by which the texts were cleaned."""
+    mask: tuple[str, ...] = ()
+    """Sensitive data that was replaced."""
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
     """The first 200; all are in findings.jsonl."""
     seconds: float = 0.0
+
+    @property
+    def scored(self) -> str:
+        """The file whose rows give the final score."""
+        return self.test or self.validation
+
+    @property
+    def num_scored(self) -> int:
+        """Its rows."""
+        return self.num_test if self.test else self.num_validation
 
 
 @dataclass(frozen=True, kw_only=True)

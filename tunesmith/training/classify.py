@@ -153,8 +153,7 @@ def _untuned(job: Job, labels: Sequence[str]) -> Classifier:
         job.base,
         labels,
         start_from=job.start_from,
-        max_length=job.options.max_length,
-        dropout=job.options.dropout,
+        options=job.options,
     )
 
 

@@ -1,0 +1,484 @@
+"""prepare, for texts to classify: cleaned, labelled, freed of gaps and duplicates, balanced, split.
+
+Reads top to bottom as the rows go. Each step is a function of `data`; here is their order, what is
+said about them, and what stops the run.
+Does not know: files that are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from tunesmith.config import PrepareConfig
+from tunesmith.data import balance, checks, duplicates, fields, sensitive, split
+from tunesmith.data.agreement import Agreement, agreement
+from tunesmith.data.ballots import read_ballots
+from tunesmith.data.chatfile import FEWEST_EXAMPLES
+from tunesmith.data.cleaning import chosen, clean
+from tunesmith.data.columns import Columns, Roles, check_header, check_same, choose
+from tunesmith.data.fields import Field
+from tunesmith.data.findings import Finding, counted, enumerated
+from tunesmith.data.journal import Journal
+from tunesmith.data.labels import (
+    Spelling,
+    decisions,
+    near_spellings,
+    own_label,
+    parse_merges,
+    placeholder_findings,
+    spelling,
+)
+from tunesmith.data.near import join_groups
+from tunesmith.data.receipt import KEPT, of_source, settle, undecided, verdict
+from tunesmith.data.review import read_review
+from tunesmith.data.roles import vote_labels
+from tunesmith.data.table import Table
+from tunesmith.data.templates import fill
+from tunesmith.data.votes import dawid_skene, settle_ballots
+from tunesmith.errors import DataError
+from tunesmith.events import Decision
+from tunesmith.pipeline.data_report import Duplicates, Votes
+from tunesmith.pipeline.prepared_rows import Outcome, near_groups, split_rows
+
+_EXTRA = ("rater", "item", "group", "time")  # further columns of the rows, where there are any
+_SETTLES = {
+    "text column": "text",
+    "label column": "label",
+    "label columns": "annotators",
+    "vote columns": "votes",
+    "rater column": "rater",
+    "group column": "group",
+    "balance": "balance",
+}
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What is the same for all steps, and what they find out for the result."""
+
+    config: PrepareConfig
+    tables: Mapping[str, Table]
+    columns: Columns
+    fields: tuple[Field, ...]
+    journal: Journal
+    steps: tuple[str, ...]
+    """Cleaning steps in use."""
+    mask: tuple[str, ...]
+    sensitive: dict[str, int] = field(default_factory=dict)
+    votes: Votes | None = None
+    near: int | None = None
+    leaks: int = 0
+
+    @property
+    def table(self) -> Path:
+        return self.tables["table"].path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The table's columns with labels or votes."""
+        return self.columns.labels or self.columns.votes
+
+    @property
+    def cells(self) -> list[str]:
+        """These columns' names among the rows."""
+        return [f"vote {number}" for number in range(len(self.names))]
+
+
+def prepare_classify(
+    config: PrepareConfig, tables: Mapping[str, Table], journal: Journal
+) -> Outcome:
+    """Each row as a text and a label, on one side of the split, or out, with the reason."""
+    merges = parse_merges(config.merge)
+    work = _settle_columns(config, tables, journal)
+    frames = [_rows(table, source, work) for source, table in tables.items()]
+    rows = pl.concat(frames).with_row_index("row")
+    journal.stage("cleaning")
+    rows = _clean(rows, work)
+    journal.stage("labels")
+    rows, spelled = _spell(rows, work, merges)
+    rows, review = _vote(rows, work, list(spelled.counts))
+    if config.missing_label:
+        rows, told = own_label(rows, config.missing_label)
+        journal.decide(told)
+    rows = _drop_gaps(rows, work)
+    natural = _label_counts(of_source(rows, "table"))
+    journal.stage("duplicates")
+    rows = _drop_duplicates(rows, work)
+    rows = _check_labels(rows, work)
+    journal.stage("splitting")
+    rows, mode = _balance(rows, work)
+    rows = _split(rows, work, repeat=mode == "repeat")
+    rows = rows.with_columns(pl.col("fate").fill_null(KEPT))
+    names = work.columns.labels
+    return Outcome(
+        rows=rows,
+        task="classify",
+        title=Path(config.table).name.partition(".")[0],
+        files=[table.path.name for table in tables.values()],
+        natural=natural,
+        weighted=mode == "weight",
+        cleaning=work.steps,
+        mask=work.mask,
+        spelled=spelled,
+        review=review,
+        duplicates=_duplicates(rows, work),
+        votes=work.votes,
+        sensitive=work.sensitive,
+        settled={
+            "task": "classify",
+            "text": work.columns.text,
+            "label": names[0] if len(names) == 1 else None,
+            "annotators": names if len(names) > 1 else (),
+            "votes": work.columns.votes,
+            "rater": work.columns.rater,
+            "group": work.columns.group,
+            "balance": mode,
+        },
+        settles=_SETTLES,
+    )
+
+
+# --- 1. rows ------------------------------------------------------------------------------------
+
+
+def _settle_columns(config: PrepareConfig, tables: Mapping[str, Table], journal: Journal) -> _Work:
+    """The columns in use, and what else the settings say of the rows."""
+    table, further = tables["table"], fields.parse(config.field)
+    given = (config.text, config.label, *config.annotators, *config.votes)
+    check_header(table, (*given, config.rater, config.group, config.time))
+    columns = choose(
+        table,
+        text=config.text and config.text.replace("\\n", "\n"),  # as typed in a shell
+        label=config.label,
+        annotators=config.annotators,
+        votes=config.votes,
+        others=Roles(rater=config.rater, group=config.group, time=config.time),
+    )
+    journal.decide(columns.decisions)
+    header = table.columns.columns
+    fields.check(further, header, (columns.text, *columns.labels, *columns.votes))
+    if validation := tables.get("validation"):
+        check_header(validation, columns.needed(header))
+        check_same(validation, columns)
+        fields.check(further, validation.columns.columns, ())
+    kinds = tuple(sensitive.KINDS) if config.mask == ("all",) else config.mask
+    sensitive.mask(pl.Series([], dtype=pl.String), kinds)  # refuses unknown kinds
+    return _Work(
+        config=config,
+        tables=tables,
+        columns=columns,
+        fields=further,
+        journal=journal,
+        steps=chosen(config.clean),
+        mask=kinds,
+    )
+
+
+def _rows(table: Table, source: str, work: _Work) -> pl.DataFrame:
+    """row, source, line, text, raw, votes, fields, fate, note, and the columns of `_EXTRA`."""
+    columns, none = work.columns, pl.repeat(None, len(table.lines), dtype=pl.String, eager=True)
+    item = columns.id if columns.rater else None
+    extra = (columns.rater, item, columns.group, columns.time)
+    there = set(table.columns.columns)
+    text = fill(columns.text, table.columns)
+    return pl.DataFrame(
+        {
+            "source": pl.repeat(source, len(table.lines), dtype=pl.String, eager=True),
+            "line": table.lines,
+            "text": text,
+            "raw": text,
+            **{cell: table.columns[n] for cell, n in zip(work.cells, work.names, strict=True)},
+            **{
+                place: table.columns[f.column]
+                for place, f in zip(fields.places(work.fields), work.fields, strict=True)
+            },
+            **{
+                role: table.columns[name] if name in there else none
+                for role, name in zip(_EXTRA, extra, strict=True)
+                if name
+            },
+            "fate": table.fates,
+            "note": none,
+        }
+    )
+
+
+# --- 2. texts and labels ------------------------------------------------------------------------
+
+
+def _clean(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Rows with clean texts, null where nothing is left; sensitive data told of, or replaced."""
+    texts, counts = clean(rows["text"], work.steps)
+    if changed := counts.pop("texts"):
+        kinds = ", ".join(f"{kind} in {number:,}" for kind, number in counts.items() if number)
+        value = f"{changed:,} of {counted(rows.height, 'text')} changed"
+        work.journal.decide([Decision(what="clean-up", value=value, reason=kinds)])
+    found = sensitive.count(texts)
+    work.sensitive = {kind: number for kind, number in found.items() if number}
+    if work.mask:
+        texts, masked = sensitive.mask(texts, work.mask)
+        rows = rows.with_columns(sensitive.mask(rows["raw"], work.mask)[0].alias("raw"))
+        value = f"replaced in {counted(masked.pop('texts'), 'text')}"
+        kinds = ", ".join(f"{kind} in {number:,}" for kind, number in masked.items() if number)
+        work.journal.decide([Decision(what="sensitive data", value=value, reason=kinds or "none")])
+    elif work.sensitive:
+        work.journal.find(sensitive.findings(texts, rows["line"]))
+    rows = rows.with_columns(texts.alias("text")).with_columns(
+        pl.when(pl.col("text") != "").then("text")
+    )
+    if not work.fields:
+        return rows
+    form = fields.learn(of_source(rows, "table"), work.fields)
+    texts, step = fields.render(rows, form, empty_text=work.config.empty_text)
+    return work.journal.take(rows.with_columns(texts.alias("text")), step)
+
+
+def _spell(
+    rows: pl.DataFrame, work: _Work, merges: Mapping[str, str]
+) -> tuple[pl.DataFrame, Spelling]:
+    """Rows with one spelling for each label, null where a cell holds none."""
+    cells, journal = work.cells, work.journal
+    if work.columns.votes:
+        named = pl.DataFrame({"vote": list(vote_labels(work.columns.votes).values())})
+        return rows, spelling(named, merge=False)
+    table = of_source(rows, "table").select("line", *cells)
+    spelled = spelling(table.select(cells), merge=work.config.merge_labels, merges=merges)
+    journal.decide(decisions(spelled))
+    journal.find(placeholder_findings(spelled, table))
+    rows = rows.with_columns(spelled.apply(rows[cell]).alias(cell) for cell in cells)
+    labels = of_source(rows, "table").unpivot(cells, index="line", value_name="label")
+    first = labels.drop_nulls("label").group_by("label").agg(pl.col("line").min())
+    journal.find(near_spellings(spelled.counts, dict(first.iter_rows())))
+    return rows, spelled
+
+
+def _vote(
+    rows: pl.DataFrame, work: _Work, labels: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Rows with one `label` each, and those for people to review, where annotators tie."""
+    cells, config, journal = work.cells, work.config, work.journal
+    if work.columns.rater is None and len(work.columns.labels) == 1:
+        return rows.rename({cells[0]: "label"}), None
+    ballots, step = read_ballots(undecided(rows), work.columns, cells)
+    rows = journal.take(rows, step)
+    agreed = agreement(ballots)
+    journal.find([agreed.finding()] if agreed else [])
+    shares = _dawid_skene(ballots, work) if config.vote_by == "dawid-skene" else None
+    named = rows.with_columns(
+        pl.col("source").replace({s: t.path.name for s, t in work.tables.items()}).alias("file")
+    )
+    decided = None
+    if config.review:
+        review = read_review(
+            Path(config.review), named.select("row", "file", "line", "text"), labels
+        )
+        journal.find(review.findings)
+        decided = review.decided
+    rows, step, tied = settle_ballots(rows, ballots, config.ties, shares=shares, decided=decided)
+    work.votes = _votes(ballots, tied.height, agreed, config.vote_by)
+    return journal.take(rows, step), _review(tied, named, work) if tied.height else None
+
+
+def _votes(ballots: pl.DataFrame, ties: int, agreed: Agreement | None, method: str) -> Votes:
+    items = ballots.group_by("item").agg(
+        pl.col("count").sum().alias("votes"), pl.col("label").n_unique().alias("labels")
+    )
+    several = items.filter(pl.col("votes") > 1)
+    alike = several.filter(pl.col("labels") == 1).height
+    return Votes(
+        method=method,
+        num_rows=several.height,
+        num_annotators=max(ballots["rater"].n_unique(), 1),
+        agreed=alike / max(several.height, 1),
+        ties=ties,
+        kappa=agreed.fleiss_kappa if agreed else None,
+        alpha=agreed.krippendorff_alpha if agreed else None,
+    )
+
+
+def _dawid_skene(ballots: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    found = dawid_skene(ballots)
+    value = f"Dawid and Skene's estimate, {counted(found.num_iterations, 'round')}"
+    work.journal.decide([Decision(what="votes", value=value, reason="as --vote-by asks")])
+    if not found.has_converged:
+        what = "Dawid and Skene's estimate did not come to rest."
+        fix = "The raters may disagree too much to be weighed; compare with --vote-by majority."
+        work.journal.find([Finding("warning", None, what, fix)])
+    return found.shares
+
+
+def _review(tied: pl.DataFrame, named: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """What review.csv holds: the tied rows, the votes, and an empty column for the decision."""
+    files = tied.join(named.select("row", "file"), on="row", how="left", maintain_order="left")
+    labels = work.columns.labels
+    given = [pl.col("votes")]
+    if len(labels) > 1:
+        pairs = zip(work.cells, labels, strict=True)
+        given = [pl.col(cell).alias(f"label: {name}") for cell, name in pairs]
+    return files.select("file", "line", "text", *given, pl.lit("").alias("decision"))
+
+
+def _drop_gaps(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Without rows that lack the text or the label."""
+    rows = work.journal.take(rows, checks.gaps(undecided(rows), "text"))
+    for source, table in work.tables.items():
+        if of_source(rows, source).is_empty():
+            raise DataError(
+                f"No row has a text in the column {work.columns.text!r}.",
+                fix="Fill it, or choose another column with --text.",
+                path=table.path,
+            )
+    rows = work.journal.take(rows, checks.gaps(undecided(rows), "label"))
+    for source, table in work.tables.items():
+        if of_source(rows, source).is_empty():
+            raise DataError(
+                f"No row with a text has a label that can be used in "
+                f"{enumerated(map(repr, work.names))}.",
+                fix="Fill it, or choose another column with --label.",
+                path=table.path,
+            )
+    return rows
+
+
+# --- 3. duplicates, and labels that cannot be used ----------------------------------------------
+
+
+def _drop_duplicates(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Without texts said twice. Validation rows all stay; training rows give way to them."""
+    config, journal = work.config, work.journal
+    validation = of_source(rows, "validation")
+    rows = journal.take(rows, duplicates.leaked(of_source(rows, "table"), validation))
+    rows = journal.take(rows, duplicates.same_text(of_source(rows, "table")))
+    if validation.is_empty() or not config.near_duplicates:
+        return rows
+    step = duplicates.near_leaks(
+        of_source(rows, "table"), validation, threshold=config.near_duplicates, seed=config.seed
+    )
+    work.near = work.leaks = step.verdicts.height
+    return journal.take(rows, step)
+
+
+def _check_labels(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Without labels on a single row, if the user says so. Raises where labels cannot be used."""
+    checks.check_several(rows, work.table)
+    if work.config.rare_labels == "drop":
+        single = checks.single_rows(of_source(rows, "table"), undecided(rows))
+        rows = work.journal.take(rows, single)
+        checks.check_several(rows, work.table)
+    live = of_source(rows, "table")
+    checks.check_twice(live, work.table)
+    if validation := work.tables.get("validation"):
+        known = of_source(rows, "validation")
+        checks.check_known(known, live, work.table, validation.path)
+    return rows
+
+
+def _duplicates(rows: pl.DataFrame, work: _Work) -> Duplicates:
+    fates = rows["fate"]
+    return Duplicates(
+        exact=int(fates.is_in([duplicates.MERGED, duplicates.LEAKED]).sum()),
+        conflicting=int(fates.is_in([duplicates.OUTVOTED, duplicates.TIED]).sum()),
+        near=work.near,
+        threshold=work.config.near_duplicates or None,
+        would_have_leaked=work.leaks,
+    )
+
+
+# --- 4. balance and split -----------------------------------------------------------------------
+
+
+def _balance(rows: pl.DataFrame, work: _Work) -> tuple[pl.DataFrame, balance.Mode]:
+    """Rows cut to even numbers, if that is the way, and which way it is."""
+    live, seed = of_source(rows, "table"), work.config.seed
+    counts = _label_counts(live)
+    mode, decision = balance.choose(counts, work.config.balance)
+    work.journal.decide([decision] if decision else [])
+    if mode == "smallest":
+        chance = split.chances(live, seed)
+        cut = live.filter(~balance.keep_even(live["label"], seed, chance))
+        rows = settle(rows, verdict(cut, balance.CUT))
+    return rows, mode
+
+
+def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
+    """Rows with `split` (train, validation, test; null for those that are out) and `copies`."""
+    live, config = undecided(rows), work.config
+    if validation := work.tables.get("validation"):
+        held = pl.when(pl.col("source") == "validation").then(pl.lit("validation"))
+        sides = live.select(held.otherwise(pl.lit("train")).alias("split"))["split"]
+        num = int((sides == "train").sum())
+        value = f"{num:,} to learn from, {live.height - num:,} to check with"
+        why = f"the validation file is {validation.path.name}"
+        work.journal.decide([Decision(what="split", value=value, reason=why)])
+    else:
+        sides, work.leaks = split_rows(
+            live,
+            config.split,
+            seed=config.seed,
+            groups=_groups(live, work),
+            time=_times(live, work) if config.split_by == "time" else None,
+            journal=work.journal,
+        )
+    num_train = int((sides == "train").sum())
+    if num_train < FEWEST_EXAMPLES:
+        raise _too_few(rows, num_train, work)
+    train = live.filter(sides == "train")
+    copies = pl.Series("copies", [1] * live.height, dtype=pl.Int64)
+    if repeat:
+        chance = split.chances(train, config.seed)
+        times = balance.copies(train["label"], config.seed, chance)
+        copies = copies.scatter((sides == "train").arg_true(), times)
+    sided = live.select("row", sides.alias("split"), copies.alias("copies"))
+    again = pl.when(pl.col("copies") > 1).then(pl.format("used {} times", "copies"))
+    return rows.join(sided, on="row", how="left", maintain_order="left").with_columns(
+        again.otherwise("note").alias("note")
+    )
+
+
+def _groups(live: pl.DataFrame, work: _Work) -> pl.Series:
+    """What must stay on one side: near-duplicates, and rows of one value of the group column."""
+    config = work.config
+    near, findings = near_groups(live["text"], config.near_duplicates, config.seed)
+    work.journal.find(findings)
+    work.near = len(near) - near.null_count() if config.near_duplicates else None
+    if "group" not in live.columns:
+        return near
+    joined = join_groups(near, live["group"])
+    alone = joined.is_unique()
+    return joined.to_frame("g").select(pl.when(~alone).then("g").alias("group"))["group"]
+
+
+def _times(live: pl.DataFrame, work: _Work) -> pl.Series:
+    """The time of each row as a number, a date or a time; null where it cannot be read."""
+    if "time" not in live.columns:
+        raise DataError(
+            "No column looks like a time, by which to split.",
+            fix="Name it with --time.",
+            path=work.table,
+        )
+    cells = live["time"]
+    numbers = cells.cast(pl.Float64, strict=False)
+    if numbers.null_count() <= cells.null_count():
+        return numbers
+    return cells.str.to_datetime(strict=False, time_zone="UTC", ambiguous="earliest")
+
+
+def _too_few(rows: pl.DataFrame, num_train: int, work: _Work) -> DataError:
+    live, cut = of_source(rows, "table"), rows.filter(pl.col("fate") == balance.CUT)
+    number, fix = counted(live.height + cut.height, "row"), "Add rows with a text and a label."
+    what = f"{number} can be used, which leaves {num_train}"
+    if cut.height:
+        size = min(_label_counts(live).values())
+        what = f"{number} can be used, but cutting every label to {size} leaves {num_train}"
+        fix += " Or keep them all with --balance weight."
+    what += f" to learn from; at least {FEWEST_EXAMPLES} are needed."
+    return DataError(what, fix=fix, path=work.table)
+
+
+def _label_counts(rows: pl.DataFrame) -> dict[str, int]:
+    """Label → rows, the labels in alphabetical order."""
+    return dict(rows["label"].value_counts().sort("label").iter_rows())

@@ -1,0 +1,201 @@
+"""The rows of a prepared table, each with its fate and side, and how they are written.
+
+Does not know: how the fates came about.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from tunesmith.data import near, split
+from tunesmith.data.chatfile import check, write_classification
+from tunesmith.data.findings import Finding, counted
+from tunesmith.data.journal import Journal
+from tunesmith.data.labels import Spelling, encoding
+from tunesmith.data.languages import shares
+from tunesmith.data.receipt import summary
+from tunesmith.errors import DataError, storage_errors
+from tunesmith.events import Decision
+from tunesmith.pipeline.data_report import (
+    DataFacts,
+    Duplicates,
+    Votes,
+    example_rows,
+    measure,
+    quoted_lines,
+)
+
+SIDES = {"train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"}
+REVIEW = "review.csv"
+STAGES = ("reading", "cleaning", "labels", "duplicates", "splitting", "writing")
+TEMPLATE = 20
+"""Texts that are all nearly alike beyond this number, or a hundredth of the rows if that is more,
+are taken for a template that was filled in, not for duplicates."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of the rows: `rows` has source, line, text, fate, note, split, copies and, for
+    texts to classify, label."""
+
+    rows: pl.DataFrame
+    task: str
+    title: str
+    files: Sequence[str]
+    form: Literal["supervised", "dpo"] = "supervised"
+    """The method whose rules the files keep: supervised or dpo."""
+    completions: bool = False
+    labelled: bool = True
+    natural: Mapping[str, int] = field(default_factory=dict)
+    """Label → rows before duplicates were merged and classes balanced."""
+    weighted: bool = False
+    cleaning: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    spelled: Spelling | None = None
+    review: pl.DataFrame | None = None
+    duplicates: Duplicates | None = None
+    votes: Votes | None = None
+    sensitive: Mapping[str, int] | None = None
+    settled: dict[str, Any] = field(default_factory=dict)
+    """Settings as they were chosen."""
+    settles: Mapping[str, str] = field(default_factory=dict)
+    """What a decision is about → the setting it chose."""
+
+    def examples(self, side: str) -> pl.DataFrame:
+        """The examples (text and, if any, label) of one side, in file order."""
+        names = ["text", "label"] if self.labelled else ["text"]
+        part = self.rows.filter(pl.col("split") == side)
+        if part.is_empty() or part["copies"].max() == 1:
+            return part.select(names)
+        return part.select(pl.col(names).repeat_by("copies")).explode(names)
+
+    def counts(self, side: str) -> dict[str, int]:
+        """Label → examples, the labels in alphabetical order; without labels all under one."""
+        part = self.examples(side)
+        if not self.labelled:
+            return {"": part.height} if part.height else {}
+        return dict(part["label"].value_counts().sort("label").iter_rows())
+
+    def write_examples(self, path: Path, side: str) -> None:
+        """Write one side's file, and check it as the server would. Raises: StorageError."""
+        part = self.examples(side)
+        with storage_errors(path):
+            if self.labelled:
+                write_classification(path, part["text"], part["label"])
+            else:
+                path.write_text("".join(f"{line}\n" for line in part["text"]), "utf-8")
+        param = "training_file" if side == "train" else "validation_file"
+        problem = next(check(path, self.form, param, completions=self.completions), None)
+        if problem:
+            fix = "This is a fault of Tunesmith; please report it, with the table if you may."
+            raise DataError(problem.message, fix=fix, path=path)
+
+    def label_notes(self) -> list[dict[str, object]]:
+        """What labels.json says of each label."""
+        if not self.labelled or self.spelled is None:
+            return []
+        train, validation = self.counts("train"), self.counts("validation")
+        total = sum(self.natural[label] for label in train)
+        ids = encoding(train)
+        return [
+            {
+                "label": label,
+                "id": ids[label],
+                "train": train[label],
+                "validation": validation.get(label, 0),
+                "natural_share": self.natural[label] / total,
+                "other_spellings": self.spelled.variants.get(label, ()),
+                "merged": self.spelled.renamed.get(label, ()),
+            }
+            for label in train
+        ]
+
+    def facts(self, journal: Journal) -> DataFacts:
+        """What the report shows."""
+        rows, today = self.rows, datetime.date.today()
+        used = rows.filter(pl.col("split").is_not_null())
+        counts = {side: self.counts(side) for side in SIDES}
+        balance = [d.value for d in journal.decisions if d.what == "balance"]
+        by_label = counts if self.labelled else dict.fromkeys(SIDES, {})
+        return DataFacts(
+            title=self.title,
+            files=self.files,
+            date=f"{today.day} {today:%B %Y}",
+            num_rows=rows.height,
+            fates=summary(rows),
+            examples=example_rows(rows),
+            num_train=sum(counts["train"].values()),
+            num_validation=sum(counts["validation"].values()),
+            num_test=sum(counts["test"].values()),
+            before=self.natural,
+            train=by_label["train"],
+            validation=by_label["validation"],
+            test=by_label["test"],
+            balance=balance[0] if balance else "",
+            lengths=measure(used["text"].str.len_chars()),
+            languages=shares(used["text"]),
+            duplicates=self.duplicates,
+            votes=self.votes,
+            sensitive=self.sensitive,
+            masked=bool(self.mask),
+            decisions=journal.decisions,
+            findings=journal.findings,
+            quotes=quoted_lines(rows.filter(pl.col("source") == "table"), journal.findings),
+        )
+
+
+def near_groups(texts: pl.Series, threshold: float, seed: int) -> tuple[pl.Series, list[Finding]]:
+    """For each text the group of near-duplicates it is in, null where it is alone; and what to tell
+    of texts that are too many to be duplicates of each other."""
+    if not threshold:
+        return pl.Series("group", [None] * len(texts), dtype=pl.UInt32), []
+    group = near.groups(texts, threshold=threshold, seed=seed)
+    frame = group.alias("group").to_frame().with_columns(pl.len().over("group").alias("size"))
+    most = max(TEMPLATE, len(texts) // 100)
+    alike = frame.filter(pl.col("size") > most)
+    findings = []
+    if alike.height:
+        number = counted(alike.height, "text is", "texts are")
+        groups = counted(alike["group"].n_unique(), "group")
+        what = f"{number} nearly alike, in {groups} of more than {most}, as if from a template."
+        fix = "They are not kept on one side of the split; the score may flatter."
+        findings.append(Finding("warning", None, what, fix))
+    kept = pl.when((pl.col("size") > 1) & (pl.col("size") <= most)).then("group")
+    return frame.select(kept.alias("group"))["group"], findings
+
+
+def split_rows(
+    live: pl.DataFrame,
+    asked: str,
+    *,
+    seed: int,
+    groups: pl.Series,
+    time: pl.Series | None,
+    journal: Journal,
+) -> tuple[pl.Series, int]:
+    """The side of each row (line, text, label), and how many held-out rows would have had a
+    near-duplicate among the training rows without the groups."""
+    wanted = split.shares(asked)
+    bound = groups if groups.null_count() < len(groups) else None
+    found = split.assign(live, wanted, seed=seed, groups=bound, time=time)
+    plain = found if bound is None else split.assign(live, wanted, seed=seed, time=time)
+    leaks = split.would_have_leaked(groups, plain.sides)
+    journal.find(found.findings)
+    numbers = [int((found.sides == side).sum()) for side in list(SIDES)[: len(wanted)]]
+    words = (" to learn from", " to check with", " for the final test")
+    value = ", ".join(f"{n:,}{w}" for n, w in zip(numbers, words, strict=False))
+    how = "the newest rows held out" if time is not None else "each label in the same proportion"
+    why = f"{asked}, {how}"
+    why += "" if time is not None else f", drawn with seed {seed}"
+    if bound is not None:
+        why += "; rows that belong together stay on one side"
+        if leaks:
+            why += f" ({counted(leaks, 'held-out row')} would have leaked)"
+    journal.decide([Decision(what="split", value=value, reason=why)])
+    return found.sides, leaks
