@@ -22,6 +22,7 @@ from tunesmith.data.cleaning import chosen, clean
 from tunesmith.data.columns import Columns, Roles, check_header, check_same, choose
 from tunesmith.data.fields import Field
 from tunesmith.data.findings import Finding, counted, enumerated
+from tunesmith.data.fingerprints import keys
 from tunesmith.data.journal import Journal
 from tunesmith.data.labels import (
     Spelling,
@@ -350,8 +351,11 @@ def _drop_gaps(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
 def _drop_duplicates(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
     """Without texts said twice. Validation rows all stay; training rows give way to them."""
     config, journal = work.config, work.journal
+    live, none = undecided(rows), pl.repeat(None, rows.height, dtype=pl.UInt64, eager=True)
+    rows = rows.with_columns(none.scatter(live["row"], keys(live)).alias("key"))
     validation = of_source(rows, "validation")
-    rows = journal.take(rows, duplicates.leaked(of_source(rows, "table"), validation))
+    if validation.height:
+        rows = journal.take(rows, duplicates.leaked(of_source(rows, "table"), validation))
     rows = journal.take(rows, duplicates.same_text(of_source(rows, "table")))
     if validation.is_empty() or not config.near_duplicates:
         return rows

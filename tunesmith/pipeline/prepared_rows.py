@@ -20,6 +20,7 @@ from tunesmith.data.journal import Journal
 from tunesmith.data.labels import Spelling, encoding
 from tunesmith.data.languages import shares
 from tunesmith.data.receipt import summary
+from tunesmith.data.sensitive import KINDS, mask_text
 from tunesmith.errors import DataError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (
@@ -119,6 +120,7 @@ class Outcome:
     def facts(self, journal: Journal) -> DataFacts:
         """What the report shows."""
         rows, today = self.rows, datetime.date.today()
+        table = rows.filter(pl.col("source") == "table")
         used = rows.filter(pl.col("split").is_not_null())
         counts = {side: self.counts(side) for side in SIDES}
         balance = [d.value for d in journal.decisions if d.what == "balance"]
@@ -146,7 +148,10 @@ class Outcome:
             masked=bool(self.mask),
             decisions=journal.decisions,
             findings=journal.findings,
-            quotes=quoted_lines(rows.filter(pl.col("source") == "table"), journal.findings),
+            quotes={  # the page may be sent around
+                line: mask_text(text, tuple(KINDS))
+                for line, text in quoted_lines(table, journal.findings).items()
+            },
         )
 
 

@@ -29,7 +29,7 @@ def upload(prepared: Prepared, shop: Workshop) -> Uploaded:
     """
     if prepared.task != "classify":
         raise NotOffered(
-            f"The examples are prepared ({prepared.task}), but this version trains classifiers only.",
+            f"The examples are prepared ({prepared.task}), but this version trains classifiers.",
             fix=f"They are {prepared.train} and {prepared.validation}, in OpenAI's format.",
         )
     started, place = time.monotonic(), shop.provider.place
