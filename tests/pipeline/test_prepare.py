@@ -89,6 +89,16 @@ def test_the_rule_of_8001_rows(bench: Bench) -> None:
     assert len({*texts, *held_out}) == 7800
 
 
+def test_the_rule_holds_for_texts_from_a_template(bench: Bench) -> None:
+    form = "review number {} by a customer who bought one of the machines that we sell {}"
+    sizes = {"Negative": 2674, "Positive": 2727, "Neutral": 2600}
+    rows = [(form.format(i, label), label) for label, size in sizes.items() for i in range(size)]
+    prepared = bench.prepare(shuffled(rows))
+    assert prepared.train_counts == dict.fromkeys(LABELS, 2080)
+    assert prepared.validation_counts == dict.fromkeys(LABELS, 520)
+    assert "as if from a template" in "".join(bench.said("warning"))
+
+
 def test_what_is_written(bench: Bench) -> None:
     prepared = bench.prepare(shuffled(some(30, "a"), some(60, "b")), seed=3)
     folder = bench.run_dir.path / "01-prepare"
@@ -490,21 +500,3 @@ def test_all_validation_rows_of_banking77_survive(data: Path, run_dir: RunDir) -
     assert len(prepared.labels) == 77
     assert prepared.fates["dropped: also in validation"] == 11
     assert prepared.fates["dropped: nearly the same as a validation row"] == 594
-
-
-@pytest.mark.parametrize(
-    ("name", "num_rows", "num_labels"),
-    [
-        ("hwu64/train.csv", 8954, 64),
-        ("sms_spam/spam.csv", 5572, 2),
-        ("sms_spam/SMSSpamCollection", 5574, 2),
-        ("bitext_customer/20000-Utterances-Bitext-sample.csv", 21534, 27),
-    ],
-)
-def test_other_real_tables(
-    data: Path, run_dir: RunDir, name: str, num_rows: int, num_labels: int
-) -> None:
-    config = PrepareConfig(table=str(data / name))
-    prepared = prepare(config, run_dir, lambda event: None)
-    assert prepared.num_rows == num_rows
-    assert len(prepared.labels) == num_labels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (
     DataFacts,
     Duplicates,
+    ExampleRow,
     Votes,
     example_rows,
     measure,
@@ -131,7 +132,7 @@ class Outcome:
             date=f"{today.day} {today:%B %Y}",
             num_rows=rows.height,
             fates=summary(rows),
-            examples=example_rows(rows),
+            examples=_veiled(example_rows(rows)),
             num_train=sum(counts["train"].values()),
             num_validation=sum(counts["validation"].values()),
             num_test=sum(counts["test"].values()),
@@ -148,11 +149,27 @@ class Outcome:
             masked=bool(self.mask),
             decisions=journal.decisions,
             findings=journal.findings,
-            quotes={  # the page may be sent around
+            quotes={
                 line: mask_text(text, tuple(KINDS))
                 for line, text in quoted_lines(table, journal.findings).items()
             },
         )
+
+
+def _veiled(examples: Mapping[str, Sequence[ExampleRow]]) -> dict[str, list[ExampleRow]]:
+    """Without sensitive data, masked or not in the files: the page may be sent around."""
+    kinds = tuple(KINDS)
+    return {
+        fate: [
+            replace(
+                row,
+                text=mask_text(row.text, kinds),
+                after=row.after and mask_text(row.after, kinds),
+            )
+            for row in rows
+        ]
+        for fate, rows in examples.items()
+    }
 
 
 def near_groups(texts: pl.Series, threshold: float, seed: int) -> tuple[pl.Series, list[Finding]]:
