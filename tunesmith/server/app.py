@@ -96,6 +96,9 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400 or (scope["method"] != "GET" and scope["path"] != CHAT):
+                    # Before it is sent, so that who has the reply finds it in the log.
+                    logger.info("%s %s %s %d", request_id, scope["method"], scope["path"], status)
                 spent = int((time.perf_counter() - started) * 1000)
                 message["headers"] = [
                     *message["headers"],
@@ -117,8 +120,6 @@ class Door:
             if status:
                 raise  # too late: the reply has begun
             await response(scope, receive, reply)
-        if status >= 400 or (scope["method"] != "GET" and scope["path"] != CHAT):
-            logger.info("%s %s %s %d", request_id, scope["method"], scope["path"], status)
 
 
 async def _wrong_address(request: Request, error: Exception) -> Response:
