@@ -21,6 +21,14 @@ LEVELS = [
     {"web"},
     {"cli"},
 ]
+# The same inside `data`, for its packages and the modules beside them.
+DATA_LEVELS = [
+    {"findings"},
+    {"receipt"},
+    {"checks", "journal", "texts", "reading", "likeness"},
+    {"columns", "sides", "chat"},
+    {"labels"},
+]
 WALLS = {
     "pipeline": {"store", "model"},
     "server": {"providers", "pipeline", "model", "training"},
@@ -63,13 +71,13 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             assert node.module
             yield node.module, node.lineno
-            if node.module == "tunesmith":
+            if node.module in {"tunesmith", "tunesmith.data"}:
                 for alias in node.names:
-                    yield f"tunesmith.{alias.name}", node.lineno
+                    yield f"{node.module}.{alias.name}", node.lineno
 
 
-def level(part: str) -> int:
-    return next(i for i, names in enumerate(LEVELS) if part in names)
+def level(part: str, levels: list[set[str]] = LEVELS) -> int:
+    return next(i for i, names in enumerate(levels) if part in names)
 
 
 def test_every_part_has_a_level():
@@ -90,6 +98,31 @@ def test_arrows_point_down(path):
             continue
         assert level(target) < level(part), f"{path}:{line}: {part} must not import {target}"
         assert target not in WALLS.get(part, set()), f"{path}:{line}: wall: {part} | {target}"
+
+
+def data_modules() -> list[Path]:
+    return sorted(set((ROOT / "data").rglob("*.py")) - {ROOT / "data" / "__init__.py"})
+
+
+def part_of_data(path: Path) -> str:
+    return path.relative_to(ROOT / "data").with_suffix("").parts[0]
+
+
+def test_every_part_of_data_has_a_level():
+    assert {part_of_data(path) for path in data_modules()} == set().union(*DATA_LEVELS)
+
+
+@pytest.mark.parametrize("path", data_modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_point_down_inside_data(path):
+    part = part_of_data(path)
+    for name, line in imports(path):
+        if not name.startswith("tunesmith.data."):
+            continue
+        target = name.split(".")[2]
+        if target != part:
+            assert level(target, DATA_LEVELS) < level(part, DATA_LEVELS), (
+                f"{path}:{line}: in data, {part} must not import {target}"
+            )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -97,6 +97,8 @@ class Options(Request):
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.06
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     max_length: Annotated[int, Field(ge=8)] | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of products of matrices; auto: whichever is faster on the machine that trains."""
     early_stopping_patience: Annotated[int, Field(ge=1)] = 3
     validation_interval: Annotated[int, Field(ge=1)] | None = None
     class_weights: Literal["balanced", "none"] = "none"

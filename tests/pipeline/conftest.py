@@ -46,5 +46,10 @@ def provider() -> FakeProvider:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, provider: FakeProvider, told: Told) -> Workshop:
-    return Workshop(run_dir=RunDir(tmp_path / "run"), provider=provider, report=told)
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+@pytest.fixture
+def shop(run_dir: RunDir, provider: FakeProvider, told: Told) -> Workshop:
+    return Workshop(run_dir=run_dir, provider=provider, report=told)

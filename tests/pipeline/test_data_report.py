@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+from html_page import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,44 +31,7 @@ from tunesmith.pipeline.data_report import (
     write_data_report,
 )
 
-VOID = {"meta", "wbr"}
 EVIL = '<script>evil()</script> & "quotes" {{ 7*7 }} <b onclick=evil()>'
-
-
-class Page(HTMLParser):
-    """Reads a page: every tag must be closed in order; keeps tags, attributes and visible text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text += data
-
-    @property
-    def words(self) -> str:
-        """The text with every kind of space as one plain space."""
-        return " ".join(self.text.split())
-
-    def ids(self) -> set[str | None]:
-        return {attrs["id"] for _, attrs in self.tags if "id" in attrs}
 
 
 def facts(text: str = "My card is lost.") -> DataFacts:

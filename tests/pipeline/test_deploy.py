@@ -50,6 +50,31 @@ def test_a_gap_within_the_tolerance_passes_and_beyond_it_does_not(deploy, provid
         deploy(parity_examples=49)
 
 
+def test_models_that_multiply_in_bf16_have_a_wider_tolerance(config, shop, provider):
+    prepared = pipeline.prepare(config.prepare, shop.run_dir, shop.report)
+    trained = pipeline.train(config, prepared, pipeline.upload(prepared, shop), shop)
+    rounded = replace(trained, facts={**trained.facts, "precision": "bf16"})
+    provider.spoil = lambda text, answer: replace(answer, logprob=answer.logprob - 0.9e-2)
+    assert pipeline.deploy(config.deploy, rounded, shop).parity.tolerance == 0.02
+    with pytest.raises(ParityError):
+        pipeline.deploy(replace(config.deploy, parity_tolerance=1e-4), rounded, shop)
+
+
+def test_labels_as_likely_as_each_other_may_change_places_and_others_may_not(deploy, provider):
+    def swap(gap):
+        def spoiled(text, answer):
+            top = {answer.label: answer.logprob - gap, "other": answer.logprob}
+            return replace(answer, label="other", top=top)
+
+        return spoiled
+
+    provider.spoil = swap(0.9e-4)
+    assert deploy().parity.label_disagreements == 12
+    provider.spoil = swap(1.1e-4)
+    with pytest.raises(ParityError):
+        deploy(parity_examples=49)
+
+
 def test_a_model_that_fails_is_not_deployed_and_the_rows_are_kept(deploy, provider, shop):
     provider.spoil = lambda text, answer: replace(answer, label="?", logprob=-9.0)
     with pytest.raises(ParityError) as caught:

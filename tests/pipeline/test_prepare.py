@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.config import PrepareConfig, load
-from tunesmith.data.chatfile import check_chat, read_classification
+from tunesmith.data.chat.files import check_chat, read_classification
 from tunesmith.errors import ConfigError, DataError, NotFound, StorageError
 from tunesmith.events import Event
 from tunesmith.pipeline.prepare import prepare
@@ -474,11 +474,6 @@ def test_a_full_disk(bench: Bench, name: str) -> None:
     assert bench.run_dir.latest("prepare", Prepared) is None
     (folder / name).unlink()
     assert bench.prepare(GOOD).num_rows == 24
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path / "run")
 
 
 def test_the_example_tickets(tickets: Path, run_dir: RunDir) -> None:

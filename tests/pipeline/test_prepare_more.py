@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.chatfile import check, read_classification
+from tunesmith.data.chat.files import check, read_classification
 from tunesmith.errors import ConfigError, DataError, NotOffered
 from tunesmith.events import Event
 from tunesmith.pipeline.prepare import prepare
@@ -20,11 +20,6 @@ WORDS = (
     "alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan",
     "spruce", "willow", "yew",
 )  # fmt: skip
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path / "run")
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from tunesmith.events import Decision
 from tunesmith.metrics.classification import OTHER, Bin, score
 from tunesmith.metrics.intervals import accuracy_gain, bootstrap
 from tunesmith.pipeline import charts
+from tunesmith.pipeline.page import shortened
 from tunesmith.pipeline.report import (
     AnsweredRow,
     CurvePoint,
@@ -28,52 +29,10 @@ from tunesmith.pipeline.report import (
     decimal,
     duration,
     receipt,
-    shortened,
     verdict,
     write_report,
 )
 from tunesmith.pipeline.results import Parity
-
-VOID = {"meta", "br", "wbr", "img", "link"}
-
-
-class Page(HTMLParser):
-    """Reads a page: every tag must be closed in order; keeps tags, attributes and visible text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.text += data
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.tags)
-
-    @property
-    def words(self) -> str:
-        """The text with every kind of space as one plain space."""
-        return " ".join(self.text.split())
-
-    def classes(self) -> set[str]:
-        return {c for _, attrs in self.tags for c in (attrs.get("class") or "").split()}
 
 
 def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, other: bool = False):

@@ -33,11 +33,6 @@ PREPARED = Prepared(
 )
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path / "run")
-
-
 def test_a_result_comes_back_as_it_was(run_dir):
     run_dir.save("prepare", PREPARED, "d1", "split = '80/20'\n")
     assert RunDir(run_dir.path).load("prepare", Prepared, "d1") == PREPARED

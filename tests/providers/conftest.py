@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.data.chatfile import write_classification
+from tunesmith.data.chat.files import write_classification
 from tunesmith.providers.embedded import EmbeddedServer
 from tunesmith.settings import Settings
 

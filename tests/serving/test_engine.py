@@ -1,8 +1,12 @@
+import json
 import pickle
+import shutil
 
 import pytest
+import torch
 
 from tunesmith.errors import NotFound
+from tunesmith.model import classifier
 from tunesmith.serving.batch import Batch
 from tunesmith.serving.engine import Engine
 
@@ -41,3 +45,19 @@ def test_a_model_that_is_gone_is_dropped(engine, folders):
 def test_errors_survive_the_way_between_processes():
     error = pickle.loads(pickle.dumps(NotFound("Gone.", fix="Train it.", param="model")))
     assert (str(error), error.fix, error.param) == ("Gone. Train it.", "Train it.", "model")
+
+
+@pytest.mark.parametrize("here", ["fp32", "bf16"])
+def test_a_model_trained_in_bf16_answers_in_what_is_fast_here(
+    engine, folders, tmp_path, monkeypatch, here
+):
+    model = classifier.load(folders["one"])
+    shutil.copytree(folders["one"], tmp_path / "rounded")
+    card = json.loads((tmp_path / "rounded/tunesmith.json").read_text())
+    (tmp_path / "rounded/tunesmith.json").write_text(json.dumps({**card, "precision": "bf16"}))
+    monkeypatch.setattr("tunesmith.serving.engine.faster", lambda: (here, "measured"))
+    texts = ["where is my parcel", "hello"]
+    answers = engine.answer(Batch("rounded", tmp_path / "rounded", texts))
+    exact = torch.log_softmax(model.over(model, model.tokens(texts)), dim=1)
+    gap = (torch.tensor([answer.logprobs for answer in answers]) - exact).abs().max()
+    assert gap < 1e-5 if here == "fp32" else 1e-5 < gap < 1e-2

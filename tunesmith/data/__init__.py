@@ -1,1 +1,1 @@
-"""Rows in, examples out: reading, cleaning, labels, votes, duplicates, balance, split, receipt."""
+"""Rows in, examples out: a package for each kind of step, and the account of every row's fate."""

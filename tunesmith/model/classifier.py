@@ -24,20 +24,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunesmith.catalog import BaseModel, verify
-from tunesmith.data.cleaning import DEFAULT, PLAIN
+from tunesmith.data.texts.cleaning import DEFAULT, PLAIN
 from tunesmith.errors import ConfigError, NotFound, NotOffered
 from tunesmith.model import bert, padded
 from tunesmith.model.bert import Bert
+from tunesmith.model.linear import Linear
 from tunesmith.model.packing import Packed
 from tunesmith.model.padded import Padded
+from tunesmith.model.precision import Precision
 from tunesmith.model.tokens import BATCH_TOKENS, Encoded, Encoder, by_length
 from tunesmith.wire import Options
 
 CARD = "tunesmith.json"
 HEAD = "head.safetensors"
-ROUND = 16
-"""Out of training, batches are filled up to a multiple of so many tokens: oneDNN compiles a product
-for each number of rows it meets, a millisecond each time, and keeps a thousand of them."""
+ROUND: dict[Precision, int] = {"fp32": 16, "bf16": 64}
+"""Batches are filled up to a multiple of so many tokens: oneDNN compiles a product for each number
+of rows it meets, a millisecond or more each time, and keeps a thousand of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Card:
     """Steps by which texts are cleaned before they are read."""
     mask: tuple[str, ...] = ()
     """Sensitive data that is replaced in them."""
+    precision: Precision = "fp32"
+    """Of products of matrices, in training and so when answering."""
     kind: str = "classifier"
 
     def encoder(self, folder: Path) -> Encoder:
@@ -68,13 +72,21 @@ class Classifier(nn.Module):
         self.tokens = tokens
         self.card = card
         self.head = nn.Linear(encoder.width, len(card.labels))
+        self.multiply_in(card.precision)
+
+    def multiply_in(self, precision: Precision) -> None:
+        """In which precision the encoder multiplies: the card's, if the machine is fast in it."""
+        self._precision = precision
+        for part in self.encoder.modules():
+            if isinstance(part, Linear):
+                part.multiply_in(precision)
 
     def features(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """Pooled states of length 1, shape (texts, width), of texts given as token ids."""
         if isinstance(self.encoder, Padded):
             pooled = self.encoder.pooled(texts, self.card.pooling)
         else:
-            batch = Packed.of(texts, multiple=1 if self.training else ROUND)
+            batch = Packed.of(texts, multiple=ROUND[self._precision])
             states = self.encoder(batch)
             pooled = batch.firsts(states) if self.card.pooling == "cls" else batch.means(states)
         return functional.normalize(pooled, dim=-1)
@@ -132,10 +144,12 @@ def from_base(
     *,
     start_from: Path | None = None,
     options: Options | None = None,
+    precision: Precision = "fp32",
 ) -> Classifier:
     """An untrained head on the encoder of `base`, or on the one tuned earlier in `start_from`.
 
     Of the `options` of a job, those count that a model is made with: length, dropout, cleaning.
+    The encoder multiplies in `precision`, where it is of our own kind, else in fp32.
 
     Raises: ConfigError for a length the model does not have; NotFound, MissingExtra.
     """
@@ -157,6 +171,7 @@ def from_base(
         pooling=base.pooling,
         cleaning=DEFAULT if asked.cleaning is None else asked.cleaning,
         mask=asked.mask,
+        precision=precision if isinstance(encoder, Bert) else "fp32",
     )
     return Classifier(encoder, card.encoder(folder), card)
 
@@ -181,6 +196,7 @@ def load(folder: Path) -> Classifier:
         pooling=data["pooling"],
         cleaning=tuple(data.get("cleaning", PLAIN)),
         mask=tuple(data.get("mask", ())),
+        precision=data.get("precision", "fp32"),
     )
     model = Classifier(_load_encoder(folder), card.encoder(folder), card)
     model.head.load_state_dict(load_file(folder / HEAD))

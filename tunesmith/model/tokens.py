@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tunesmith.data.cleaning import DEFAULT, clean_text
-from tunesmith.data.sensitive import mask_text
+from tunesmith.data.texts.cleaning import DEFAULT, clean_text
+from tunesmith.data.texts.sensitive import mask_text
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass. More falls out of the processor's caches: 4,096 are slower."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,13 @@ from typing import Literal
 
 import jinja2
 import polars as pl
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tunesmith.data.findings import Finding, counted, enumerated, percent
 from tunesmith.data.receipt import KEPT
 from tunesmith.events import Decision
-from tunesmith.pipeline import charts
-from tunesmith.pipeline.report import receipt, shortened
-from tunesmith.pipeline.rundir import write_atomic
+from tunesmith.pipeline import charts, page
+from tunesmith.pipeline.report import receipt
 
 MAX_LABELS = 12
 """Labels shown at once; the others unfold."""
@@ -139,7 +138,7 @@ class DataFacts:
 def write_data_report(path: Path, facts: DataFacts) -> None:
     """Write the page to `path`, whole or not at all. Raises: StorageError."""
     labels = sorted(facts.before or facts.train, key=lambda name: -facts.before.get(name, 0))
-    page = _page().render(
+    html = _page().render(
         facts=facts,
         sentences=headline(facts),
         receipt=receipt(facts.fates),
@@ -149,8 +148,7 @@ def write_data_report(path: Path, facts: DataFacts) -> None:
         max_findings=MAX_FINDINGS,
         agreement=_agreement(facts.votes) if facts.votes else "",
     )
-    # Texts may hold halves of letters (lone surrogates), which no file can.
-    write_atomic(path, page.encode("utf-8", "replace"))
+    page.write(path, html)
 
 
 def headline(facts: DataFacts) -> list[str]:
@@ -375,25 +373,11 @@ def _listed(parts: Sequence[str]) -> str:
 
 @cache
 def _page() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "percent": charts.percent,
+    words: dict[str, Callable[..., str]] = {
         "about": percent,
         "small": lambda share: charts.percent(share) if share >= 0.0005 else "under 0.1\u202f%",
-        "shortened": shortened,
         "visible": visible,
-        "breakable": lambda label: escape(label).replace("_", Markup("_<wbr>")),
-        "count": "{:,}".format,
-    }
-    environment.globals |= {
-        "charts": charts,
         "length_chart": length_chart,
         "share_bars": share_bars,
     }
-    return environment.get_template("data_report.html.jinja")
+    return page.template("data_report.html.jinja", words)

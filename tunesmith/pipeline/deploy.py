@@ -18,8 +18,11 @@ from tunesmith.events import Event
 from tunesmith.pipeline.results import Deployed, Parity, Trained
 from tunesmith.pipeline.rundir import digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
+from tunesmith.providers.provider import Answer
 
 CONCURRENCY = 16
+TOLERANCE, ROUNDED_TOLERANCE = 1e-4, 2e-2
+"""Of log-probabilities: of models that multiply in fp32, and in bf16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class Compared:
     logprob: float | None
     """The endpoint's log-probability of its own label; None where it gives none."""
     gap: float | None
-    """Distance of the two log-probabilities."""
+    """Distance of the two log-probabilities; where the labels differ, that of the trainer's label
+    here and there if it is more. So labels as likely as each other may change places."""
     cut_tokens: int
     same: bool
 
@@ -61,13 +65,14 @@ def deploy(config: DeployConfig, trained: Trained, shop: Workshop) -> Deployed:
     if earlier := shop.run_dir.load("deploy", Deployed, made_from):
         return earlier
     started = time.monotonic()
-    rows = list(_compare(config, trained, shop))
+    tolerance = _tolerance(config, trained)
+    rows = list(_compare(config, trained, shop, tolerance))
     gaps = [math.inf if row.gap is None else row.gap for row in rows]
     parity = Parity(
         compared=len(rows),
         label_disagreements=sum(row.label != row.trained_label for row in rows),
         max_logprob_gap=max(gaps),
-        tolerance=config.parity_tolerance,
+        tolerance=tolerance,
         passed=all(row.same for row in rows),
     )
     found = "" if parity.passed else cause(rows)
@@ -119,7 +124,15 @@ def cause(rows: Sequence[Compared]) -> str:
     return "The rows that differ have neither length nor characters in common."
 
 
-def _compare(config: DeployConfig, trained: Trained, shop: Workshop) -> Iterator[Compared]:
+def _tolerance(config: DeployConfig, trained: Trained) -> float:
+    if config.parity_tolerance is not None:
+        return config.parity_tolerance
+    return ROUNDED_TOLERANCE if trained.facts.get("precision") == "bf16" else TOLERANCE
+
+
+def _compare(
+    config: DeployConfig, trained: Trained, shop: Workshop, tolerance: float
+) -> Iterator[Compared]:
     samples = _samples(config, trained, shop)
     texts = [sample.text for sample in samples]
     # Said before the first answer, for which the model has to be loaded.
@@ -128,19 +141,26 @@ def _compare(config: DeployConfig, trained: Trained, shop: Workshop) -> Iterator
     answers = dict(shop.provider.classify(trained.model, texts, concurrency=CONCURRENCY))
     for i, sample in enumerate(samples):
         answer = answers[i]
-        known = math.isfinite(answer.logprob)
-        gap = abs(answer.logprob - sample.logprob) if known else None
-        close = gap is not None and gap <= config.parity_tolerance
+        gap = _gap(answer, sample)
         yield Compared(
             text=sample.text,
             trained_label=sample.label,
             trained_logprob=sample.logprob,
             label=answer.label,
-            logprob=answer.logprob if known else None,
+            logprob=answer.logprob if math.isfinite(answer.logprob) else None,
             gap=gap,
             cut_tokens=answer.cut_tokens,
-            same=close and answer.label == sample.label,
+            same=gap is not None and gap <= tolerance,
         )
+
+
+def _gap(answer: Answer, sample: Sample) -> float | None:
+    """None where the endpoint gives no log-probability."""
+    here = [answer.logprob]
+    if answer.label != sample.label:
+        here.append(answer.top.get(sample.label, -math.inf))
+    gaps = [abs(logprob - sample.logprob) for logprob in here]
+    return max(gaps) if all(map(math.isfinite, gaps)) else None
 
 
 def _samples(config: DeployConfig, trained: Trained, shop: Workshop) -> list[Sample]:

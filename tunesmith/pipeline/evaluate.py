@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from tunesmith.config import EvaluateConfig, to_toml
-from tunesmith.data.chatfile import read_classification
+from tunesmith.data.chat.files import read_classification
 from tunesmith.events import Event, read_events
 from tunesmith.metrics.baselines import BASELINES
 from tunesmith.metrics.classification import (

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from tunesmith.config import PrepareConfig, to_toml
 from tunesmith.data import receipt
-from tunesmith.data.columns import check_header
-from tunesmith.data.content import files_of, is_url, require_file
+from tunesmith.data.chat.shapes import Shape, recognise
+from tunesmith.data.columns.choice import check_header
 from tunesmith.data.journal import Journal
-from tunesmith.data.readers import read
-from tunesmith.data.shapes import Shape, recognise
-from tunesmith.data.split import shares
-from tunesmith.data.table import Table
+from tunesmith.data.reading.content import files_of, is_url, require_file
+from tunesmith.data.reading.readers import read
+from tunesmith.data.reading.table import Table
+from tunesmith.data.sides.split import shares
 from tunesmith.errors import ConfigError, DataError, storage_errors
 from tunesmith.events import Decision, Event
 from tunesmith.pipeline.data_report import write_data_report

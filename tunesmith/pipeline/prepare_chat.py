@@ -12,13 +12,13 @@ from pathlib import Path
 import polars as pl
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.chatexamples import examples
-from tunesmith.data.chatfile import FEWEST_EXAMPLES
+from tunesmith.data.chat.examples import examples
+from tunesmith.data.chat.files import FEWEST_EXAMPLES
+from tunesmith.data.chat.shapes import Shape
 from tunesmith.data.findings import counted
 from tunesmith.data.journal import Journal
+from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import KEPT, Step, of_source, summary, undecided
-from tunesmith.data.shapes import Shape
-from tunesmith.data.table import Table
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import Duplicates

@@ -14,17 +14,19 @@ from pathlib import Path
 import polars as pl
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data import balance, checks, duplicates, fields, sensitive, split
-from tunesmith.data.agreement import Agreement, agreement
-from tunesmith.data.ballots import read_ballots
-from tunesmith.data.chatfile import FEWEST_EXAMPLES
-from tunesmith.data.cleaning import chosen, clean
-from tunesmith.data.columns import Columns, Roles, check_header, check_same, choose
-from tunesmith.data.fields import Field
+from tunesmith.data import checks
+from tunesmith.data.chat.files import FEWEST_EXAMPLES
+from tunesmith.data.columns import fields
+from tunesmith.data.columns.choice import Columns, Roles, check_header, check_same, choose
+from tunesmith.data.columns.fields import Field
+from tunesmith.data.columns.roles import vote_labels
+from tunesmith.data.columns.templates import fill
 from tunesmith.data.findings import Finding, counted, enumerated
-from tunesmith.data.fingerprints import keys
 from tunesmith.data.journal import Journal
-from tunesmith.data.labels import (
+from tunesmith.data.labels.agreement import Agreement, agreement
+from tunesmith.data.labels.ballots import read_ballots
+from tunesmith.data.labels.review import read_review
+from tunesmith.data.labels.spellings import (
     Spelling,
     decisions,
     near_spellings,
@@ -33,13 +35,15 @@ from tunesmith.data.labels import (
     placeholder_findings,
     spelling,
 )
-from tunesmith.data.near import join_groups
+from tunesmith.data.labels.votes import dawid_skene, settle_ballots
+from tunesmith.data.likeness import duplicates
+from tunesmith.data.likeness.fingerprints import keys
+from tunesmith.data.likeness.near import join_groups
+from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import KEPT, of_source, settle, undecided, verdict
-from tunesmith.data.review import read_review
-from tunesmith.data.roles import vote_labels
-from tunesmith.data.table import Table
-from tunesmith.data.templates import fill
-from tunesmith.data.votes import dawid_skene, settle_ballots
+from tunesmith.data.sides import balance, split
+from tunesmith.data.texts import sensitive
+from tunesmith.data.texts.cleaning import chosen, clean
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import Duplicates, Votes
@@ -403,7 +407,7 @@ def _balance(rows: pl.DataFrame, work: _Work) -> tuple[pl.DataFrame, balance.Mod
     work.journal.decide([decision] if decision else [])
     if mode == "smallest":
         chance = split.chances(live, seed)
-        cut = live.filter(~balance.keep_even(live["label"], seed, chance))
+        cut = live.filter(~balance.keep_even(live["label"], chance))
         rows = settle(rows, verdict(cut, balance.CUT))
     return rows, mode
 
@@ -434,7 +438,7 @@ def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
     copies = pl.Series("copies", [1] * live.height, dtype=pl.Int64)
     if repeat:
         chance = split.chances(train, config.seed)
-        times = balance.copies(train["label"], config.seed, chance)
+        times = balance.copies(train["label"], chance)
         copies = copies.scatter((sides == "train").arg_true(), times)
     sided = live.select("row", sides.alias("split"), copies.alias("copies"))
     again = pl.when(pl.col("copies") > 1).then(pl.format("used {} times", "copies"))

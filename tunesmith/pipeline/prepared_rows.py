@@ -13,14 +13,15 @@ from typing import Any, Literal
 
 import polars as pl
 
-from tunesmith.data import near, split
-from tunesmith.data.chatfile import check, write_classification
+from tunesmith.data.chat.files import check, write_classification
 from tunesmith.data.findings import Finding, counted
 from tunesmith.data.journal import Journal
-from tunesmith.data.labels import Spelling, encoding
-from tunesmith.data.languages import shares
+from tunesmith.data.labels.spellings import Spelling, encoding
+from tunesmith.data.likeness import near
 from tunesmith.data.receipt import summary
-from tunesmith.data.sensitive import KINDS, mask_text
+from tunesmith.data.sides import split
+from tunesmith.data.texts.languages import shares
+from tunesmith.data.texts.sensitive import KINDS, mask_text
 from tunesmith.errors import DataError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (

@@ -7,27 +7,24 @@ Does not know: where the numbers come from, nor how to measure anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tunesmith.data.findings import Finding
 from tunesmith.events import Decision
 from tunesmith.metrics.classification import OTHER, Bin, ClassScore
 from tunesmith.metrics.intervals import Interval
-from tunesmith.pipeline import charts
+from tunesmith.pipeline import charts, page
 from tunesmith.pipeline.charts import percent
 from tunesmith.pipeline.results import Parity
-from tunesmith.pipeline.rundir import write_atomic
 
 MAX_TABLE = 25
 """Labels up to which the confusion matrix is a table with numbers; above, a heat map."""
-MAX_TEXT = 200
-"""Letters of a text shown at once; the rest unfolds."""
 FEW_ROWS = 100
 
 
@@ -121,7 +118,7 @@ class ReportData:
 
 def write_report(data: ReportData, path: Path) -> None:
     """Write the page to `path`, whole or not at all. Raises: StorageError."""
-    page = _page().render(
+    html = _page().render(
         data=data,
         sentences=list(data.verdict) or verdict(data),
         tiles=[(title, key, words) for title, key, words in TILES if key in data.metrics],
@@ -133,8 +130,7 @@ def write_report(data: ReportData, path: Path) -> None:
         learning=_learning(data),
         max_table=MAX_TABLE,
     )
-    # Texts may hold halves of letters (lone surrogates), which no file can.
-    write_atomic(path, page.encode("utf-8", "replace"))
+    page.write(path, html)
 
 
 TILES = (
@@ -264,14 +260,6 @@ def _learning(data: ReportData) -> dict[str, Markup]:
     return out
 
 
-def shortened(text: str, most: int = MAX_TEXT) -> str:
-    """`text`, cut at a space and ended by "…" where it is longer than `most` letters."""
-    if len(text) <= most:
-        return text
-    head = text[:most]
-    return (head.rsplit(maxsplit=1)[0] if " " in head[most // 2 :] else head).rstrip() + "…"
-
-
 def duration(seconds: float) -> str:
     """4.2 → "4.2 s"; 94 → "1 min 34 s"."""
     if seconds < 59.95:
@@ -292,21 +280,5 @@ def _span(interval: Interval) -> str:
 
 @cache
 def _page() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "shortened": shortened,
-        "duration": duration,
-        "decimal": decimal,
-        "breakable": lambda label: escape(label).replace("_", Markup("_<wbr>")),
-        "count": "{:,}".format,
-        "span": _span,
-    }
-    environment.globals["charts"] = charts
-    return environment.get_template("report.html.jinja")
+    words: dict[str, Callable[..., str]] = {"duration": duration, "decimal": decimal, "span": _span}
+    return page.template("report.html.jinja", words)

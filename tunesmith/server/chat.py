@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 from starlette.types import Receive, Scope, Send
 
 from tunesmith import wire
-from tunesmith.data.chatfile import prompt_text
+from tunesmith.data.chat.files import prompt_text
 from tunesmith.server.errors import ApiError
 from tunesmith.server.models import Folders
 from tunesmith.serving.batch import Classification

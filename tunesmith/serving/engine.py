@@ -17,6 +17,7 @@ import torch
 
 from tunesmith.model import classifier
 from tunesmith.model.classifier import Classifier
+from tunesmith.model.precision import faster
 from tunesmith.serving.batch import Batch, Classification
 
 
@@ -46,7 +47,9 @@ class Engine:
         if name not in self.models:
             while len(self.models) >= self._room:
                 self.models.popitem(last=False)
-            self.models[name] = classifier.load(folder)
+            self.models[name] = model = classifier.load(folder)
+            if model.card.precision == "bf16" and faster()[0] == "fp32":
+                model.multiply_in("fp32")  # trained on a machine that has what this one lacks
         self.models.move_to_end(name)
         return self.models[name]
 

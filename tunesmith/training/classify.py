@@ -10,6 +10,7 @@ Does not know: processes, servers, who reads the events.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Generator, Sequence
@@ -24,6 +25,7 @@ from tunesmith.errors import storage_error
 from tunesmith.events import Decision, Event
 from tunesmith.model import classifier
 from tunesmith.model.classifier import Classifier
+from tunesmith.model.precision import Precision, faster
 from tunesmith.training.examples import (
     Rows,
     class_weights,
@@ -35,7 +37,7 @@ from tunesmith.training.examples import (
     tell_cuts,
 )
 from tunesmith.training.head import Head, choose_head, fit_head
-from tunesmith.training.job import Job, replace_folder, write_lines
+from tunesmith.training.job import Job, replace_folder, write_json, write_lines
 from tunesmith.training.loop import KEPT_CHECKPOINTS, Looks, Plan, metrics_of, tune
 from tunesmith.training.state import Position
 
@@ -61,7 +63,11 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     # 1. Examples, labels, model.
     texts, answers, labels = read_training(job.training_file)
     torch.manual_seed(job.seed)
-    model = _untuned(job, labels)
+    precision, reason = _precision(job)
+    model = _untuned(job, labels, precision)
+    if model.card.precision != precision:
+        precision, reason = model.card.precision, "encoders of this kind are computed in it"
+    yield decide("precision", precision, reason)
     limit = model.card.max_length
     rows = encode(model, texts, answers)
     yield from tell_cuts("training", rows, limit)
@@ -111,7 +117,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         yield decide("model kept", f"full fine-tuning at step {position.best_step}", reason)
     else:
         head = fit_head(features, rows.targets, weights, strength=head.strength, start=head)
-        model = _untuned(job, labels)
+        model = _untuned(job, labels, precision)
         model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
         reason = "as asked" if head_only else "no step of the full fine-tuning had a lower dev loss"
         yield decide("model kept", "head on the untouched encoder", reason)
@@ -138,6 +144,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         "facts": {
             "labels": labels,
             "method": "full" if full else "head",
+            "precision": precision,
             "decisions": [vars(decision) for decision in decisions],
             "texts_cut": sum(e.cut > 0 for e in rows.encoded),
             "max_length": limit,
@@ -148,12 +155,26 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     }
 
 
-def _untuned(job: Job, labels: Sequence[str]) -> Classifier:
+def _precision(job: Job) -> tuple[Precision, str]:
+    """As asked, or the faster one; a resumed run keeps what it began with."""
+    if job.options.precision != "auto":
+        return job.options.precision, "as asked"
+    kept = job.state / "precision.json"
+    if not kept.exists():
+        precision, reason = faster()
+        job.state.mkdir(parents=True, exist_ok=True)
+        write_json(kept, {"precision": precision, "reason": reason})
+    chosen = json.loads(kept.read_text(encoding="utf-8"))
+    return chosen["precision"], chosen["reason"]
+
+
+def _untuned(job: Job, labels: Sequence[str], precision: Precision) -> Classifier:
     return classifier.from_base(
         job.base,
         labels,
         start_from=job.start_from,
         options=job.options,
+        precision=precision,
     )
 
 

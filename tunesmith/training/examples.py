@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tunesmith.data.chatfile import read_classification
+from tunesmith.data.chat.files import read_classification
 from tunesmith.errors import DataError
 from tunesmith.events import Event
 from tunesmith.model.classifier import Classifier

@@ -209,8 +209,8 @@ def _step(
     loss_sum, right = 0.0, 0
     for batch in step:
         targets = rows.targets[batch]
-        logits = model([rows.encoded[i].ids for i in batch])
         smoothing = job.options.label_smoothing
+        logits = model([rows.encoded[i].ids for i in batch])
         loss = functional.cross_entropy(
             logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum"
         )

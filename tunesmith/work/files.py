@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.chatfile import check_chat
+from tunesmith.data.chat.files import check_chat
 from tunesmith.errors import JobFailed, storage_errors
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
