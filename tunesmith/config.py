@@ -143,8 +143,7 @@ class DeployConfig:
     parity_examples: int = 50
     """Held-out prompts compared between trainer and endpoint."""
     parity_tolerance: float | None = None
-    """Largest difference of a log-probability. Empty: 0.0001, or 0.02 of a model that multiplies in
-    bf16, whose rounding depends on which texts are answered together."""
+    """Largest difference of a log-probability. Empty: 0.0001, of models that multiply in bf16 0.02."""
 
 
 @dataclass(frozen=True, kw_only=True)
