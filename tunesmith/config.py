@@ -80,8 +80,8 @@ class PrepareConfig:
     """Label for rows without one. Empty: they are left out."""
     rare_labels: Literal["stop", "drop"] = "stop"
     """Labels with a single row, which cannot be split: stop, or drop these rows."""
-    near_duplicates: float = 0.8
-    """Texts that have this share of their words in common stay on one side. 0: not looked for."""
+    near_duplicates: float | None = None
+    """Texts with this share of words in common stay on one side. Empty: 0.8; 0: not looked for."""
     validation: str | None = None
     """A table with the validation rows. Empty: split off the table."""
     split: str = "80/20"
@@ -143,7 +143,7 @@ class DeployConfig:
     parity_examples: int = 50
     """Held-out prompts compared between trainer and endpoint."""
     parity_tolerance: float | None = None
-    """Largest difference of a log-probability. Empty: 0.0001, of models that multiply in bf16 0.02."""
+    """Largest difference of a log-probability. Empty: 0.0001, or 0.02 for a model in bf16."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def examples(tmp_path_factory) -> tuple[list[str], list[str]]:
 @pytest.fixture(scope="session")
 def chat_file(tmp_path_factory, examples) -> Path:
     path = tmp_path_factory.mktemp("files") / "train.jsonl"
-    write_classification(path, *examples)
+    write_classification(path, zip(*examples, strict=True))
     return path
 
 

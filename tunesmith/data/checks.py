@@ -16,14 +16,17 @@ from tunesmith.data.receipt import Step, of_source, summary, verdict
 from tunesmith.errors import DataError, nearest
 
 
-def gaps(rows: pl.DataFrame, column: Literal["text", "label"]) -> Step:
-    """Takes out rows (source, line, text, label) without a text, or without a label."""
-    empty = rows.filter(pl.col(column).is_null())
+def gaps(rows: pl.DataFrame, what: Literal["text", "label"]) -> Step:
+    """Takes out rows without a text (whose `size` is null), or without a `label`.
+
+    rows  source, line, and that column.
+    """
+    empty = rows.filter(pl.col("size" if what == "text" else "label").is_null())
     findings: list[Finding] = []
     for source, where in (("table", ""), ("validation", "of the validation file ")):
         lines = empty.filter(pl.col("source") == source)["line"]
-        findings += rows_finding(lines, f"{where}without a {column}", "Left out.")
-    return Step(verdicts=verdict(empty, f"dropped: no {column}"), findings=tuple(findings))
+        findings += rows_finding(lines, f"{where}without a {what}", "Left out.")
+    return Step(verdicts=verdict(empty, f"dropped: no {what}"), findings=tuple(findings))
 
 
 def single_rows(rows: pl.DataFrame, everywhere: pl.DataFrame) -> Step:

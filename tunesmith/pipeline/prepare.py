@@ -8,7 +8,9 @@ Does not know: any provider, model or token.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tunesmith.data.reading.content import files_of, is_url, require_file
 from tunesmith.data.reading.readers import read
 from tunesmith.data.reading.table import Table
 from tunesmith.data.sides.split import shares
+from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError, storage_errors
 from tunesmith.events import Decision, Event
 from tunesmith.pipeline.data_report import write_data_report
@@ -55,13 +58,14 @@ def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
     journal.stage("reading")
     tables = _read(config, journal)
     shape = _shape(config, tables, journal)
-    if shape is None:
-        outcome = prepare_classify(config, tables, journal)
-    else:
-        outcome = prepare_chat(config, tables, shape, journal)
-    journal.stage("writing")
-    prepared = _result(config, outcome, journal)
-    _write(folder, outcome, journal, config)
+    with _room(folder) as room:
+        if shape is None:
+            outcome = prepare_classify(config, tables, Texts(room), journal)
+        else:
+            outcome = prepare_chat(config, tables, shape, journal)
+        journal.stage("writing")
+        prepared = _result(config, outcome, journal)
+        _write(folder, outcome, journal, config)
     journal.close()
     settled = replace(config, **outcome.settled)
     reasons = {
@@ -71,6 +75,19 @@ def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
     return prepared
 
 
+@contextmanager
+def _room(folder: Path) -> Iterator[Path]:
+    """A folder for what does not fit into memory, gone in the end. Disk errors are raised as such;
+    what a killed process left is removed too."""
+    room = folder / "texts"
+    shutil.rmtree(room, ignore_errors=True)
+    try:
+        with storage_errors(room):
+            yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
 def _check(config: PrepareConfig) -> None:
     """What can be refused before anything is read."""
     if len(shares(config.split)) == 3 and config.validation:
@@ -78,7 +95,7 @@ def _check(config: PrepareConfig) -> None:
             f"The split is {config.split!r}, but the validation rows come from a file.",
             fix="Leave out --validation, or give two shares.",
         )
-    if not 0 <= config.near_duplicates <= 1:
+    if not 0 <= (config.near_duplicates or 0) <= 1:
         raise ConfigError(
             f"near_duplicates is {config.near_duplicates:g}.",
             fix="Give the share of words from 0 to 1, such as 0.8; 0 turns the search off.",

@@ -19,10 +19,17 @@ from tunesmith.data.findings import counted
 from tunesmith.data.journal import Journal
 from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import KEPT, Step, of_source, summary, undecided
+from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import Duplicates
-from tunesmith.pipeline.prepared_rows import Outcome, near_groups, split_rows
+from tunesmith.pipeline.prepared_rows import (
+    Outcome,
+    near_groups,
+    near_threshold,
+    split_rows,
+    unsearched,
+)
 
 MERGED = "merged: the same as an earlier row"
 
@@ -36,6 +43,8 @@ def prepare_chat(
     rows = rows.with_row_index("row")
     journal.stage("duplicates")
     rows = journal.take(rows, _same(undecided(rows)))
+    threshold = near_threshold(config, rows.height)
+    journal.decide(unsearched(config, rows.height))
     journal.stage("splitting")
     live = undecided(rows).with_columns(pl.lit("").alias("label"))
     if "validation" in tables:
@@ -43,9 +52,11 @@ def prepare_chat(
         sides = live.select(held.otherwise(pl.lit("train")).alias("split"))["split"]
         leaks, near = 0, None
     else:
-        groups, findings = near_groups(live["text"], config.near_duplicates, config.seed)
-        journal.find(findings)
-        near = len(groups) - groups.null_count()
+        groups, near = pl.repeat(None, live.height, dtype=pl.UInt32, eager=True), None
+        if threshold:
+            groups, findings = near_groups(live["text"], threshold, config.seed)
+            journal.find(findings)
+            near = len(groups) - groups.null_count()
         sides, leaks = split_rows(
             live, config.split, seed=config.seed, groups=groups, time=None, journal=journal
         )
@@ -61,7 +72,8 @@ def prepare_chat(
     sided = live.select("row", sides, pl.lit(1, dtype=pl.Int64).alias("copies"))
     rows = rows.join(sided, on="row", how="left", maintain_order="left")
     return Outcome(
-        rows=rows.with_columns(pl.col("fate").fill_null(KEPT)),
+        rows=rows.drop("text").with_columns(pl.col("fate").fill_null(KEPT)),
+        texts=Texts.of(rows["text"]),
         task=shape.kind if shape.kind != "text" else "chat",
         title=Path(config.table).name.partition(".")[0],
         files=[table.path.name for table in tables.values()],
@@ -71,7 +83,7 @@ def prepare_chat(
         duplicates=Duplicates(
             exact=int((rows["fate"] == MERGED).sum()),
             near=near,
-            threshold=config.near_duplicates or None,
+            threshold=threshold or None,
             would_have_leaked=leaks,
         ),
         settled={"task": "chat"},
@@ -87,6 +99,7 @@ def _rows(table: Table, source: str, shape: Shape, journal: Journal) -> pl.DataF
             "source": pl.repeat(source, len(lines), dtype=pl.String, eager=True),
             "line": table.lines,
             "text": lines,
+            "size": lines.str.len_chars(),
             "fate": fates,
             "note": pl.repeat(None, len(lines), dtype=pl.String, eager=True),
         }

@@ -8,7 +8,6 @@ Does not know: files that are written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -16,11 +15,7 @@ import polars as pl
 from tunesmith.config import PrepareConfig
 from tunesmith.data import checks
 from tunesmith.data.chat.files import FEWEST_EXAMPLES
-from tunesmith.data.columns import fields
-from tunesmith.data.columns.choice import Columns, Roles, check_header, check_same, choose
-from tunesmith.data.columns.fields import Field
 from tunesmith.data.columns.roles import vote_labels
-from tunesmith.data.columns.templates import fill
 from tunesmith.data.findings import Finding, counted, enumerated
 from tunesmith.data.journal import Journal
 from tunesmith.data.labels.agreement import Agreement, agreement
@@ -37,19 +32,17 @@ from tunesmith.data.labels.spellings import (
 )
 from tunesmith.data.labels.votes import dawid_skene, settle_ballots
 from tunesmith.data.likeness import duplicates
-from tunesmith.data.likeness.fingerprints import keys
 from tunesmith.data.likeness.near import join_groups
 from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import KEPT, of_source, settle, undecided, verdict
 from tunesmith.data.sides import balance, split
-from tunesmith.data.texts import sensitive
-from tunesmith.data.texts.cleaning import chosen, clean
+from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
+from tunesmith.pipeline.classify_rows import Work, read_rows, settle_columns
 from tunesmith.pipeline.data_report import Duplicates, Votes
 from tunesmith.pipeline.prepared_rows import Outcome, near_groups, split_rows
 
-_EXTRA = ("rater", "item", "group", "time")  # further columns of the rows, where there are any
 _SETTLES = {
     "text column": "text",
     "label column": "label",
@@ -61,48 +54,17 @@ _SETTLES = {
 }
 
 
-@dataclass(kw_only=True)
-class _Work:
-    """What is the same for all steps, and what they find out for the result."""
-
-    config: PrepareConfig
-    tables: Mapping[str, Table]
-    columns: Columns
-    fields: tuple[Field, ...]
-    journal: Journal
-    steps: tuple[str, ...]
-    """Cleaning steps in use."""
-    mask: tuple[str, ...]
-    sensitive: dict[str, int] = field(default_factory=dict)
-    votes: Votes | None = None
-    near: int | None = None
-    leaks: int = 0
-
-    @property
-    def table(self) -> Path:
-        return self.tables["table"].path
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The table's columns with labels or votes."""
-        return self.columns.labels or self.columns.votes
-
-    @property
-    def cells(self) -> list[str]:
-        """These columns' names among the rows."""
-        return [f"vote {number}" for number in range(len(self.names))]
-
-
 def prepare_classify(
-    config: PrepareConfig, tables: Mapping[str, Table], journal: Journal
+    config: PrepareConfig, tables: dict[str, Table], texts: Texts, journal: Journal
 ) -> Outcome:
-    """Each row as a text and a label, on one side of the split, or out, with the reason."""
+    """Each row as a text and a label, on one side of the split, or out, with the reason.
+
+    `tables` is empty afterwards, and the texts are in `texts`.
+    """
     merges = parse_merges(config.merge)
-    work = _settle_columns(config, tables, journal)
-    frames = [_rows(table, source, work) for source, table in tables.items()]
-    rows = pl.concat(frames).with_row_index("row")
+    work = settle_columns(config, tables, texts, journal)
     journal.stage("cleaning")
-    rows = _clean(rows, work)
+    rows = read_rows(tables, work)
     journal.stage("labels")
     rows, spelled = _spell(rows, work, merges)
     rows, review = _vote(rows, work, list(spelled.counts))
@@ -121,9 +83,10 @@ def prepare_classify(
     names = work.columns.labels
     return Outcome(
         rows=rows,
+        texts=work.texts,
         task="classify",
         title=Path(config.table).name.partition(".")[0],
-        files=[table.path.name for table in tables.values()],
+        files=[path.name for path in work.files.values()],
         natural=natural,
         weighted=mode == "weight",
         cleaning=work.steps,
@@ -147,103 +110,11 @@ def prepare_classify(
     )
 
 
-# --- 1. rows ------------------------------------------------------------------------------------
-
-
-def _settle_columns(config: PrepareConfig, tables: Mapping[str, Table], journal: Journal) -> _Work:
-    """The columns in use, and what else the settings say of the rows."""
-    table, further = tables["table"], fields.parse(config.field)
-    given = (config.text, config.label, *config.annotators, *config.votes)
-    check_header(table, (*given, config.rater, config.group, config.time))
-    columns = choose(
-        table,
-        text=config.text and config.text.replace("\\n", "\n"),  # as typed in a shell
-        label=config.label,
-        annotators=config.annotators,
-        votes=config.votes,
-        others=Roles(rater=config.rater, group=config.group, time=config.time),
-    )
-    journal.decide(columns.decisions)
-    header = table.columns.columns
-    fields.check(further, header, (columns.text, *columns.labels, *columns.votes))
-    if validation := tables.get("validation"):
-        check_header(validation, columns.needed(header))
-        check_same(validation, columns)
-        fields.check(further, validation.columns.columns, ())
-    kinds = tuple(sensitive.KINDS) if config.mask == ("all",) else config.mask
-    sensitive.mask(pl.Series([], dtype=pl.String), kinds)  # refuses unknown kinds
-    return _Work(
-        config=config,
-        tables=tables,
-        columns=columns,
-        fields=further,
-        journal=journal,
-        steps=chosen(config.clean),
-        mask=kinds,
-    )
-
-
-def _rows(table: Table, source: str, work: _Work) -> pl.DataFrame:
-    """row, source, line, text, raw, votes, fields, fate, note, and the columns of `_EXTRA`."""
-    columns, none = work.columns, pl.repeat(None, len(table.lines), dtype=pl.String, eager=True)
-    item = columns.id if columns.rater else None
-    extra = (columns.rater, item, columns.group, columns.time)
-    there = set(table.columns.columns)
-    text = fill(columns.text, table.columns)
-    return pl.DataFrame(
-        {
-            "source": pl.repeat(source, len(table.lines), dtype=pl.String, eager=True),
-            "line": table.lines,
-            "text": text,
-            "raw": text,
-            **{cell: table.columns[n] for cell, n in zip(work.cells, work.names, strict=True)},
-            **{
-                place: table.columns[f.column]
-                for place, f in zip(fields.places(work.fields), work.fields, strict=True)
-            },
-            **{
-                role: table.columns[name] if name in there else none
-                for role, name in zip(_EXTRA, extra, strict=True)
-                if name
-            },
-            "fate": table.fates,
-            "note": none,
-        }
-    )
-
-
-# --- 2. texts and labels ------------------------------------------------------------------------
-
-
-def _clean(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
-    """Rows with clean texts, null where nothing is left; sensitive data told of, or replaced."""
-    texts, counts = clean(rows["text"], work.steps)
-    if changed := counts.pop("texts"):
-        kinds = ", ".join(f"{kind} in {number:,}" for kind, number in counts.items() if number)
-        value = f"{changed:,} of {counted(rows.height, 'text')} changed"
-        work.journal.decide([Decision(what="clean-up", value=value, reason=kinds)])
-    found = sensitive.count(texts)
-    work.sensitive = {kind: number for kind, number in found.items() if number}
-    if work.mask:
-        texts, masked = sensitive.mask(texts, work.mask)
-        rows = rows.with_columns(sensitive.mask(rows["raw"], work.mask)[0].alias("raw"))
-        value = f"replaced in {counted(masked.pop('texts'), 'text')}"
-        kinds = ", ".join(f"{kind} in {number:,}" for kind, number in masked.items() if number)
-        work.journal.decide([Decision(what="sensitive data", value=value, reason=kinds or "none")])
-    elif work.sensitive:
-        work.journal.find(sensitive.findings(texts, rows["line"]))
-    rows = rows.with_columns(texts.alias("text")).with_columns(
-        pl.when(pl.col("text") != "").then("text")
-    )
-    if not work.fields:
-        return rows
-    form = fields.learn(of_source(rows, "table"), work.fields)
-    texts, step = fields.render(rows, form, empty_text=work.config.empty_text)
-    return work.journal.take(rows.with_columns(texts.alias("text")), step)
+# --- 1. labels -----------------------------------------------------------------------------------
 
 
 def _spell(
-    rows: pl.DataFrame, work: _Work, merges: Mapping[str, str]
+    rows: pl.DataFrame, work: Work, merges: Mapping[str, str]
 ) -> tuple[pl.DataFrame, Spelling]:
     """Rows with one spelling for each label, null where a cell holds none."""
     cells, journal = work.cells, work.journal
@@ -262,19 +133,23 @@ def _spell(
 
 
 def _vote(
-    rows: pl.DataFrame, work: _Work, labels: Sequence[str]
+    rows: pl.DataFrame, work: Work, labels: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Rows with one `label` each, and those for people to review, where annotators tie."""
     cells, config, journal = work.cells, work.config, work.journal
     if work.columns.rater is None and len(work.columns.labels) == 1:
         return rows.rename({cells[0]: "label"}), None
+    rows = work.with_text(rows)
     ballots, step = read_ballots(undecided(rows), work.columns, cells)
     rows = journal.take(rows, step)
     agreed = agreement(ballots)
     journal.find([agreed.finding()] if agreed else [])
     shares = _dawid_skene(ballots, work) if config.vote_by == "dawid-skene" else None
     named = rows.with_columns(
-        pl.col("source").replace({s: t.path.name for s, t in work.tables.items()}).alias("file")
+        pl.col("source")
+        .cast(pl.String)
+        .replace({source: path.name for source, path in work.files.items()})
+        .alias("file")
     )
     decided = None
     if config.review:
@@ -285,7 +160,8 @@ def _vote(
         decided = review.decided
     rows, step, tied = settle_ballots(rows, ballots, config.ties, shares=shares, decided=decided)
     work.votes = _votes(ballots, tied.height, agreed, config.vote_by)
-    return journal.take(rows, step), _review(tied, named, work) if tied.height else None
+    review_rows = _review(tied, named, work) if tied.height else None
+    return journal.take(rows.drop("text"), step), review_rows
 
 
 def _votes(ballots: pl.DataFrame, ties: int, agreed: Agreement | None, method: str) -> Votes:
@@ -305,7 +181,7 @@ def _votes(ballots: pl.DataFrame, ties: int, agreed: Agreement | None, method: s
     )
 
 
-def _dawid_skene(ballots: pl.DataFrame, work: _Work) -> pl.DataFrame:
+def _dawid_skene(ballots: pl.DataFrame, work: Work) -> pl.DataFrame:
     found = dawid_skene(ballots)
     value = f"Dawid and Skene's estimate, {counted(found.num_iterations, 'round')}"
     work.journal.decide([Decision(what="votes", value=value, reason="as --vote-by asks")])
@@ -316,7 +192,7 @@ def _dawid_skene(ballots: pl.DataFrame, work: _Work) -> pl.DataFrame:
     return found.shares
 
 
-def _review(tied: pl.DataFrame, named: pl.DataFrame, work: _Work) -> pl.DataFrame:
+def _review(tied: pl.DataFrame, named: pl.DataFrame, work: Work) -> pl.DataFrame:
     """What review.csv holds: the tied rows, the votes, and an empty column for the decision."""
     files = tied.join(named.select("row", "file"), on="row", how="left", maintain_order="left")
     labels = work.columns.labels
@@ -327,24 +203,24 @@ def _review(tied: pl.DataFrame, named: pl.DataFrame, work: _Work) -> pl.DataFram
     return files.select("file", "line", "text", *given, pl.lit("").alias("decision"))
 
 
-def _drop_gaps(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+def _drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without rows that lack the text or the label."""
     rows = work.journal.take(rows, checks.gaps(undecided(rows), "text"))
-    for source, table in work.tables.items():
+    for source, path in work.files.items():
         if of_source(rows, source).is_empty():
             raise DataError(
                 f"No row has a text in the column {work.columns.text!r}.",
                 fix="Fill it, or choose another column with --text.",
-                path=table.path,
+                path=path,
             )
     rows = work.journal.take(rows, checks.gaps(undecided(rows), "label"))
-    for source, table in work.tables.items():
+    for source, path in work.files.items():
         if of_source(rows, source).is_empty():
             raise DataError(
                 f"No row with a text has a label that can be used in "
                 f"{enumerated(map(repr, work.names))}.",
                 fix="Fill it, or choose another column with --label.",
-                path=table.path,
+                path=path,
             )
     return rows
 
@@ -352,25 +228,26 @@ def _drop_gaps(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
 # --- 3. duplicates, and labels that cannot be used ----------------------------------------------
 
 
-def _drop_duplicates(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+def _drop_duplicates(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without texts said twice. Validation rows all stay; training rows give way to them."""
     config, journal = work.config, work.journal
-    live, none = undecided(rows), pl.repeat(None, rows.height, dtype=pl.UInt64, eager=True)
-    rows = rows.with_columns(none.scatter(live["row"], keys(live)).alias("key"))
     validation = of_source(rows, "validation")
     if validation.height:
         rows = journal.take(rows, duplicates.leaked(of_source(rows, "table"), validation))
     rows = journal.take(rows, duplicates.same_text(of_source(rows, "table")))
-    if validation.is_empty() or not config.near_duplicates:
+    if validation.is_empty() or not work.threshold:
         return rows
     step = duplicates.near_leaks(
-        of_source(rows, "table"), validation, threshold=config.near_duplicates, seed=config.seed
+        work.with_text(of_source(rows, "table")),
+        work.with_text(validation),
+        threshold=work.threshold,
+        seed=config.seed,
     )
     work.near = work.leaks = step.verdicts.height
     return journal.take(rows, step)
 
 
-def _check_labels(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
+def _check_labels(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without labels on a single row, if the user says so. Raises where labels cannot be used."""
     checks.check_several(rows, work.table)
     if work.config.rare_labels == "drop":
@@ -379,19 +256,19 @@ def _check_labels(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
         checks.check_several(rows, work.table)
     live = of_source(rows, "table")
     checks.check_twice(live, work.table)
-    if validation := work.tables.get("validation"):
+    if validation := work.files.get("validation"):
         known = of_source(rows, "validation")
-        checks.check_known(known, live, work.table, validation.path)
+        checks.check_known(known, live, work.table, validation)
     return rows
 
 
-def _duplicates(rows: pl.DataFrame, work: _Work) -> Duplicates:
+def _duplicates(rows: pl.DataFrame, work: Work) -> Duplicates:
     fates = rows["fate"]
     return Duplicates(
         exact=int(fates.is_in([duplicates.MERGED, duplicates.LEAKED]).sum()),
         conflicting=int(fates.is_in([duplicates.OUTVOTED, duplicates.TIED]).sum()),
         near=work.near,
-        threshold=work.config.near_duplicates or None,
+        threshold=work.threshold or None,
         would_have_leaked=work.leaks,
     )
 
@@ -399,7 +276,7 @@ def _duplicates(rows: pl.DataFrame, work: _Work) -> Duplicates:
 # --- 4. balance and split -----------------------------------------------------------------------
 
 
-def _balance(rows: pl.DataFrame, work: _Work) -> tuple[pl.DataFrame, balance.Mode]:
+def _balance(rows: pl.DataFrame, work: Work) -> tuple[pl.DataFrame, balance.Mode]:
     """Rows cut to even numbers, if that is the way, and which way it is."""
     live, seed = of_source(rows, "table"), work.config.seed
     counts = _label_counts(live)
@@ -412,15 +289,15 @@ def _balance(rows: pl.DataFrame, work: _Work) -> tuple[pl.DataFrame, balance.Mod
     return rows, mode
 
 
-def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
+def _split(rows: pl.DataFrame, work: Work, *, repeat: bool) -> pl.DataFrame:
     """Rows with `split` (train, validation, test; null for those that are out) and `copies`."""
     live, config = undecided(rows), work.config
-    if validation := work.tables.get("validation"):
+    if validation := work.files.get("validation"):
         held = pl.when(pl.col("source") == "validation").then(pl.lit("validation"))
         sides = live.select(held.otherwise(pl.lit("train")).alias("split"))["split"]
         num = int((sides == "train").sum())
         value = f"{num:,} to learn from, {live.height - num:,} to check with"
-        why = f"the validation file is {validation.path.name}"
+        why = f"the validation file is {validation.name}"
         work.journal.decide([Decision(what="split", value=value, reason=why)])
     else:
         sides, work.leaks = split_rows(
@@ -447,12 +324,15 @@ def _split(rows: pl.DataFrame, work: _Work, *, repeat: bool) -> pl.DataFrame:
     )
 
 
-def _groups(live: pl.DataFrame, work: _Work) -> pl.Series:
+def _groups(live: pl.DataFrame, work: Work) -> pl.Series:
     """What must stay on one side: near-duplicates, and rows of one value of the group column."""
     config = work.config
-    near, findings = near_groups(live["text"], config.near_duplicates, config.seed)
-    work.journal.find(findings)
-    work.near = len(near) - near.null_count() if config.near_duplicates else None
+    near = pl.repeat(None, live.height, dtype=pl.UInt32, eager=True).alias("group")
+    if work.threshold:
+        texts = work.with_text(live)["text"]
+        near, findings = near_groups(texts, work.threshold, config.seed)
+        work.journal.find(findings)
+        work.near = len(near) - near.null_count()
     if "group" not in live.columns:
         return near
     joined = join_groups(near, live["group"])
@@ -460,7 +340,7 @@ def _groups(live: pl.DataFrame, work: _Work) -> pl.Series:
     return joined.to_frame("g").select(pl.when(~alone).then("g").alias("group"))["group"]
 
 
-def _times(live: pl.DataFrame, work: _Work) -> pl.Series:
+def _times(live: pl.DataFrame, work: Work) -> pl.Series:
     """The time of each row as a number, a date or a time; null where it cannot be read."""
     if "time" not in live.columns:
         raise DataError(
@@ -475,7 +355,7 @@ def _times(live: pl.DataFrame, work: _Work) -> pl.Series:
     return cells.str.to_datetime(strict=False, time_zone="UTC", ambiguous="earliest")
 
 
-def _too_few(rows: pl.DataFrame, num_train: int, work: _Work) -> DataError:
+def _too_few(rows: pl.DataFrame, num_train: int, work: Work) -> DataError:
     live, cut = of_source(rows, "table"), rows.filter(pl.col("fate") == balance.CUT)
     number, fix = counted(live.height + cut.height, "row"), "Add rows with a text and a label."
     what = f"{number} can be used, which leaves {num_train}"

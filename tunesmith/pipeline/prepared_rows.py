@@ -6,13 +6,14 @@ Does not know: how the fates came about.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from tunesmith.config import PrepareConfig
 from tunesmith.data.chat.files import check, write_classification
 from tunesmith.data.findings import Finding, counted
 from tunesmith.data.journal import Journal
@@ -22,6 +23,7 @@ from tunesmith.data.receipt import summary
 from tunesmith.data.sides import split
 from tunesmith.data.texts.languages import shares
 from tunesmith.data.texts.sensitive import KINDS, mask_text
+from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import DataError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (
@@ -41,13 +43,19 @@ TEMPLATE = 20
 """Texts that are all nearly alike beyond this number, or a hundredth of the rows if that is more,
 are taken for a template that was filled in, not for duplicates."""
 
+MOST_SEARCHED = 2_000_000
+"""Rows among which near-duplicates are looked for without being asked."""
+_FEW = 3  # rows of each kind that the report shows
+_MANY = 20_000  # rows that show what all are like
+
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of the rows: `rows` has source, line, text, fate, note, split, copies and, for
-    texts to classify, label."""
+    """What became of the rows: `rows` has row, source, line, size (characters of the text), fate,
+    note, split, copies and, for texts to classify, label and changed."""
 
     rows: pl.DataFrame
+    texts: Texts
     task: str
     title: str
     files: Sequence[str]
@@ -70,29 +78,35 @@ class Outcome:
     settles: Mapping[str, str] = field(default_factory=dict)
     """What a decision is about → the setting it chose."""
 
-    def examples(self, side: str) -> pl.DataFrame:
-        """The examples (text and, if any, label) of one side, in file order."""
-        names = ["text", "label"] if self.labelled else ["text"]
-        part = self.rows.filter(pl.col("split") == side)
-        if part.is_empty() or part["copies"].max() == 1:
-            return part.select(names)
-        return part.select(pl.col(names).repeat_by("copies")).explode(names)
-
     def counts(self, side: str) -> dict[str, int]:
         """Label → examples, the labels in alphabetical order; without labels all under one."""
-        part = self.examples(side)
+        part = self.rows.lazy().filter(pl.col("split") == side)
         if not self.labelled:
-            return {"": part.height} if part.height else {}
-        return dict(part["label"].value_counts().sort("label").iter_rows())
+            number = part.select(pl.len()).collect().item()
+            return {"": number} if number else {}
+        sums = part.group_by("label").agg(pl.col("copies").sum()).sort("label").collect()
+        return dict(sums.iter_rows())
+
+    def examples(self, side: str) -> Iterator[tuple[str, str]]:
+        """(text, label, empty if there are none) of each example of one side, in file order."""
+        names = ["label", "copies"] if self.labelled else [pl.lit("").alias("label"), "copies"]
+        for start, piece in self.texts.pieces():
+            known = self.rows.slice(start, piece.height)
+            on_side = known.select((pl.col("split") == side).fill_null(False))["split"]
+            part = known.filter(on_side).select(piece["text"].filter(on_side), *names)
+            if part["copies"].max() != 1:
+                part = part.select(pl.col("text", "label").repeat_by("copies"))
+                part = part.explode("text", "label")
+            yield from zip(part["text"], part["label"], strict=True)
 
     def write_examples(self, path: Path, side: str) -> None:
         """Write one side's file, and check it as the server would. Raises: StorageError."""
-        part = self.examples(side)
         with storage_errors(path):
             if self.labelled:
-                write_classification(path, part["text"], part["label"])
+                write_classification(path, self.examples(side))
             else:
-                path.write_text("".join(f"{line}\n" for line in part["text"]), "utf-8")
+                with path.open("w", encoding="utf-8", newline="\n") as file:
+                    file.writelines(f"{line}\n" for line, _ in self.examples(side))
         param = "training_file" if side == "train" else "validation_file"
         problem = next(check(path, self.form, param, completions=self.completions), None)
         if problem:
@@ -121,9 +135,9 @@ class Outcome:
 
     def facts(self, journal: Journal) -> DataFacts:
         """What the report shows."""
-        rows, today = self.rows, datetime.date.today()
+        rows, today, findings = self.rows, datetime.date.today(), journal.findings
         table = rows.filter(pl.col("source") == "table")
-        used = rows.filter(pl.col("split").is_not_null())
+        used = rows.lazy().filter(pl.col("split").is_not_null()).select("row", "size").collect()
         counts = {side: self.counts(side) for side in SIDES}
         balance = [d.value for d in journal.decisions if d.what == "balance"]
         by_label = counts if self.labelled else dict.fromkeys(SIDES, {})
@@ -133,7 +147,7 @@ class Outcome:
             date=f"{today.day} {today:%B %Y}",
             num_rows=rows.height,
             fates=summary(rows),
-            examples=_veiled(example_rows(rows)),
+            examples=_veiled(example_rows(self._few_of_each_fate())),
             num_train=sum(counts["train"].values()),
             num_validation=sum(counts["validation"].values()),
             num_test=sum(counts["test"].values()),
@@ -142,19 +156,54 @@ class Outcome:
             validation=by_label["validation"],
             test=by_label["test"],
             balance=balance[0] if balance else "",
-            lengths=measure(used["text"].str.len_chars()),
-            languages=shares(used["text"]),
+            lengths=measure(used["size"]),
+            languages=shares(self.texts.of_rows(_spread(used["row"]))["text"]),
             duplicates=self.duplicates,
             votes=self.votes,
             sensitive=self.sensitive,
             masked=bool(self.mask),
             decisions=journal.decisions,
-            findings=journal.findings,
+            findings=findings,
             quotes={
                 line: mask_text(text, tuple(KINDS))
-                for line, text in quoted_lines(table, journal.findings).items()
+                for line, text in quoted_lines(self._named(table, findings), findings).items()
             },
         )
+
+    def _few_of_each_fate(self) -> pl.DataFrame:
+        """The first rows of each fate, changed by cleaning and not, with their texts."""
+        kinds = ["fate", "changed"] if "changed" in self.rows.columns else ["fate"]
+        first = self.rows.select("row", *kinds).group_by(kinds).agg(pl.col("row").head(_FEW))
+        few = self.rows[first["row"].explode().sort()]
+        found = self.texts.of_rows(few["row"])
+        return few.with_columns(found["text"], found.select(pl.coalesce("raw", "text"))["raw"])
+
+    def _named(self, table: pl.DataFrame, findings: Sequence[Finding]) -> pl.DataFrame:
+        """The rows (line, text) that findings name."""
+        lines = {f.line for f in findings if f.line is not None}
+        named = table.select("row", "line").filter(pl.col("line").is_in(lines))
+        return named.with_columns(self.texts.of_rows(named["row"])["text"])
+
+
+def _spread(rows: pl.Series) -> pl.Series:
+    """Some of many, evenly spread: enough to say what most are like."""
+    return rows.gather_every(max(1, len(rows) // _MANY))
+
+
+def near_threshold(config: PrepareConfig, num_rows: int) -> float:
+    """The share of words from which texts are near-duplicates; 0 where none are looked for."""
+    if config.near_duplicates is not None:
+        return config.near_duplicates
+    return near.THRESHOLD if num_rows <= MOST_SEARCHED else 0.0
+
+
+def unsearched(config: PrepareConfig, num_rows: int) -> list[Decision]:
+    """What to say where near-duplicates are not looked for without having been asked."""
+    if config.near_duplicates is not None or num_rows <= MOST_SEARCHED:
+        return []
+    why = f"over {MOST_SEARCHED:,} rows that takes minutes and 1 GB for each million of them; "
+    why += f"--near-duplicates {near.THRESHOLD:g} asks for it"
+    return [Decision(what="near-duplicates", value="not looked for", reason=why)]
 
 
 def _veiled(examples: Mapping[str, Sequence[ExampleRow]]) -> dict[str, list[ExampleRow]]:
@@ -176,8 +225,6 @@ def _veiled(examples: Mapping[str, Sequence[ExampleRow]]) -> dict[str, list[Exam
 def near_groups(texts: pl.Series, threshold: float, seed: int) -> tuple[pl.Series, list[Finding]]:
     """For each text the group of near-duplicates it is in, null where it is alone; and what to tell
     of texts that are too many to be duplicates of each other."""
-    if not threshold:
-        return pl.Series("group", [None] * len(texts), dtype=pl.UInt32), []
     group = near.groups(texts, threshold=threshold, seed=seed)
     frame = group.alias("group").to_frame().with_columns(pl.len().over("group").alias("size"))
     most = max(TEMPLATE, len(texts) // 100)

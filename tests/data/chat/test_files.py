@@ -40,7 +40,7 @@ def test_what_is_written_is_read_and_passes(
 ) -> None:
     path = tmp_path_factory.mktemp("chat") / "train.jsonl"
     texts, labels = [t for t, _ in examples], [label for _, label in examples]
-    write_classification(path, texts, labels)
+    write_classification(path, zip(texts, labels, strict=True))
     assert read_classification(path) == (texts, [label.strip() for label in labels])
     assert list(check_chat(path)) == []
     first = json.loads(path.read_bytes().split(b"\n")[0])
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_and_passes(
 
 def test_a_full_disk_is_said_plainly() -> None:
     with pytest.raises(StorageError, match="The disk is full"):
-        write_classification(Path("/dev/full"), ["a"] * 10_000, ["b"] * 10_000)
+        write_classification(Path("/dev/full"), [("a", "b")] * 10_000)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_examples_never_show_it_whole() -> None:
 
 
 def test_a_finding_names_the_lines_and_the_flag() -> None:
-    secret, email, phone = findings(TEXTS, LINES)
+    secret, email, phone = findings(held(TEXTS, LINES))
     assert email.what.startswith("2 texts hold e-mail addresses: lines 2 and 6, such as")
     assert phone.what.startswith("1 text holds a phone number: line 9, such as")
     assert (secret.level, secret.line) == ("warning", 2)

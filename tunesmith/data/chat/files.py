@@ -57,15 +57,15 @@ class Problem:
     """Finer code: the label of OpenAI's data-preparation notebook, or one in its manner."""
 
 
-def write_classification(path: Path, texts: Iterable[str], labels: Iterable[str]) -> None:
-    """Write one example a line: the text as the user's turn, the label as the assistant's.
+def write_classification(path: Path, examples: Iterable[tuple[str, str]]) -> None:
+    """Write one example (text, label) a line: the text is the user's turn, the label the answer.
 
     Raises: StorageError.
     """
     answers: dict[str, str] = {}
     try:
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for text, label in zip(texts, labels, strict=True):
+            for text, label in examples:
                 if label not in answers:
                     answers[label] = f'{{"role":"assistant","content":{_quote(label)}}}]}}\n'
                 file.write(f'{{"messages":[{{"role":"user","content":{_quote(text)}}},')

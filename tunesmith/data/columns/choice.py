@@ -138,12 +138,12 @@ def check_header(table: Table, given: Iterable[str | None]) -> None:
     named = {name for entry in given if entry for name in names_in(entry, header)}
     if table.header_line is None or named & set(header):
         return
-    values = table.columns.select(pl.all().str.strip_chars())
-    again = [name for name in header if (values[name] == name).any()]
+    again = [name for name in header if _holds(table.columns[name], name)]
     hints = {*TEXT_NAMES, *LABEL_NAMES, *ANNOTATOR_NAMES}
     if any(whole(name) in hints for name in set(header) - set(again)):
         return
-    sample = next((n for n in again if values[n].n_unique() * 2 <= len(values)), None)
+    values = table.columns.select(again)
+    sample = next((n for n in again if values[n].n_unique() * 2 <= values.height), None)
     if sample is not None:
         why = f"{sample!r} in it is also a value of the rows below"
     elif long := next((n for n in header if len(n.split()) >= 6 or len(n) > 60), None):
@@ -157,6 +157,12 @@ def check_header(table: Table, given: Iterable[str | None]) -> None:
         path=table.path,
         line=table.header_line,
     )
+
+
+def _holds(column: pl.Series, value: str) -> bool:
+    """Whether a cell is this value, spaces at its ends aside."""
+    near = column.filter(column.str.contains(value, literal=True))
+    return bool((near.str.strip_chars() == value).any())
 
 
 class _Search:

@@ -105,22 +105,24 @@ def would_have_leaked(groups: pl.Series, sides: pl.Series) -> int:
 def chances(rows: pl.DataFrame, seed: int) -> pl.Series:
     """A number (UInt64) drawn by chance for each row, the same wherever in the table it stands.
 
-    rows  text and label, without nulls, and `key` where they have it (as of `keys`).
+    rows  text and label, without nulls, and `key` where they have it (as of `keys`); with keys
+          that are all different, no text is needed.
     It comes from the key of the text, the label, the seed and, for rows that have these in
     common, from a count of them in the order of their texts.
     """
     names = rows["label"].unique()
     labelled = rows["label"].replace_strict(names, pl.Series(fingerprints(names)))
     content = pl.Series("content", mix(keys(rows).to_numpy() ^ mix(labelled.to_numpy())))
-    again = (
-        rows.select("text", "label", content)
-        .with_row_index("row")
-        .filter(pl.col("content").is_duplicated())
-        .sort("content", "text", "label")
-        .select("row", pl.int_range(pl.len(), dtype=pl.UInt64).over("content").alias("count"))
-    )
     repeats = np.zeros(len(content), np.uint64)
-    repeats[again["row"].to_numpy()] = again["count"].to_numpy()
+    if content.is_duplicated().any():
+        again = (
+            rows.select("text", "label", content)
+            .with_row_index("row")
+            .filter(pl.col("content").is_duplicated())
+            .sort("content", "text", "label")
+            .select("row", pl.int_range(pl.len(), dtype=pl.UInt64).over("content").alias("count"))
+        )
+        repeats[again["row"].to_numpy()] = again["count"].to_numpy()
     seeded = mix(repeats + mix(np.array([seed % (1 << 64)], np.uint64)))
     return pl.Series("chance", mix(content.to_numpy() ^ seeded))
 

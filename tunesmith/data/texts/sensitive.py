@@ -283,18 +283,37 @@ def examples(texts: pl.Series, lines: pl.Series, shown: int = 3) -> list[tuple[s
     ]
 
 
-def findings(texts: pl.Series, lines: pl.Series) -> list[Finding]:
-    """A warning for each kind that is there: how many texts, where, how the first one reads."""
+@dataclass(kw_only=True)
+class Held:
+    """The texts that hold one kind of sensitive data."""
+
+    lines: list[int]
+    example: str
+    """How the first one reads, veiled."""
+
+
+def held(texts: pl.Series, lines: pl.Series) -> dict[str, Held]:
+    """Kind → what is held of it, for the kinds that are there. `lines`: the line of each text."""
     holders = _holders(texts, _EVERY)
-    held = {name: rows for name, rows in _rows(holders).items() if rows}
+    return {
+        name: Held(
+            lines=[int(lines[row]) for row in rows],
+            example=_excerpt(texts[rows[0]], holders[rows[0]].spans, name),
+        )
+        for name, rows in _rows(holders).items()
+        if rows
+    }
+
+
+def findings(found: Mapping[str, Held]) -> list[Finding]:
+    """A warning for each kind that is there: how many texts, where, how the first one reads."""
     told = []
-    for name, rows in held.items():
-        where = [int(lines[row]) for row in rows]
-        kind, number = KINDS[name], counted(len(rows), "text")
-        holds = f"holds {kind.singular}" if len(rows) == 1 else f"hold {kind.plural}"
-        shown = _excerpt(texts[rows[0]], holders[rows[0]].spans, name)
-        what = f"{number} {holds}: {lines_phrase(where)}, such as {shown!r}."
-        told.append(Finding("warning", where[0], what, f"Mask them with --mask {','.join(held)}."))
+    for name, here in found.items():
+        kind, number = KINDS[name], counted(len(here.lines), "text")
+        holds = f"holds {kind.singular}" if len(here.lines) == 1 else f"hold {kind.plural}"
+        what = f"{number} {holds}: {lines_phrase(here.lines)}, such as {here.example!r}."
+        fix = f"Mask them with --mask {','.join(found)}."
+        told.append(Finding("warning", here.lines[0], what, fix))
     return told
 
 
