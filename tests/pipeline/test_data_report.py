@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,12 +13,16 @@ from html_page import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tunesmith.data.chat.rules import Span
 from tunesmith.data.findings import Finding
+from tunesmith.data.texts import tokens
+from tunesmith.data.texts.tokens import Counted, Reader, reader
 from tunesmith.errors import StorageError
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (
     MAX_FINDINGS,
     MAX_LABELS,
+    MAX_TURNS,
     DataFacts,
     Duplicates,
     ExampleRow,
@@ -25,8 +31,10 @@ from tunesmith.pipeline.data_report import (
     headline,
     length_chart,
     measure,
+    measure_tokens,
     quoted_lines,
     share_bars,
+    trained,
     visible,
     write_data_report,
 )
@@ -78,6 +86,24 @@ def facts(text: str = "My card is lost.") -> DataFacts:
         findings=[Finding("warning", 7, text, text), Finding("info", None, text)],
         quotes={7: text},
     )
+
+
+def chat(*said: tuple[str, str], **more: Any) -> str:
+    """A line of a chat file: (role, text) of each turn, and what else the example holds."""
+    return json.dumps({"messages": [{"role": r, "content": t} for r, t in said], **more})
+
+
+def talks(*lines: str) -> pl.DataFrame:
+    return pl.DataFrame({"line": range(2, 2 + len(lines)), "text": lines})
+
+
+def cut_texts(*texts: str, limit: int) -> Counted:
+    """These texts, counted in tokens."""
+    read = replace(reader("minilm-l6"), limit=limit)
+    numbers = tokens.count(pl.Series(texts, dtype=pl.String), read.tokenizer)
+    every = pl.DataFrame({"row": range(len(texts)), "tokens": numbers})
+    cut = every.filter(pl.col("tokens") > limit)
+    return Counted(reader=read, num_texts=len(texts), lengths=numbers, cut=cut)
 
 
 def written(data: DataFacts, folder) -> tuple[str, Page]:
@@ -202,6 +228,91 @@ def test_many_labels_are_folded_most_frequent_first(tmp_path):
     assert re.findall(r"label_\d{3}", page.text) == sorted(before)
 
 
+def test_what_is_trained_is_marked_and_counted(tmp_path):
+    asked = (("system", "Be brief."), ("user", "Hi?"))
+    called = {"function": {"name": "look", "arguments": '{"at": 1}'}}
+    example = chat(*asked, ("assistant", "Hello!"), tools=[{"a": 1}])
+    message = {"role": "assistant", "content": None, "tool_calls": [called]}
+    taught = trained(talks(example, json.dumps({"messages": [message]})))
+    assert taught.characters == {
+        "read": len("Be brief.Hi?") + len('[{"a": 1}]'),
+        "trained": len("Hello!") + len('look{"at": 1}'),
+    }
+    assert taught.tokens is None
+    assert taught.lengths is not None and taught.lengths.unit == "characters"
+    assert taught.lengths.longest == len('Be brief.Hi?Hello![{"a": 1}]')
+    html, page = written(replace(facts(), trained=taught), tmp_path)
+    assert "systemBe brief.userHi?assistant · learnedHello!" in page.words
+    assert 'assistant calls look · learned{"at": 1}' in page.words
+    assert "learns to say19 charactersonly reads22 characters" in page.words
+    assert html.count('<li class="trained">') == 2
+    assert html.count('<li class="read">') == 3
+    assert "46 %of the characters; the rest is only read" in page.words
+    assert "0Labels" not in page.words and "Length of an example" in page.words
+
+
+def test_of_pairs_of_answers_one_is_learned_and_one_avoided(tmp_path):
+    pair = {
+        "input": {"messages": [{"role": "user", "content": "Hi?"}]},
+        "preferred_output": [{"role": "assistant", "content": "Hello!"}],
+        "non_preferred_output": [{"role": "assistant", "content": "What?!"}],
+    }
+    taught = trained(talks(json.dumps(pair)))
+    assert taught.characters == {"read": 3, "trained": 6, "avoided": 6}
+    html, page = written(replace(facts(), trained=taught), tmp_path)
+    assert "assistant · learnedHello!assistant · avoidedWhat?!" in page.words
+    assert "to give the better one, and to avoid the worse one" in page.words
+    assert html.count('<li class="avoided">') == 1
+
+
+def test_what_is_trained_is_counted_in_tokens_where_there_is_a_tokenizer(tmp_path):
+    lines = [chat(("user", "one two three"), ("assistant", "four five"))] * 3
+    taught = trained(talks(*lines), num_examples=9, tokenizer=reader("minilm-l6").tokenizer)
+    assert taught.tokens == {"read": 9, "trained": 6}
+    assert taught.lengths is not None
+    assert (taught.lengths.unit, taught.lengths.median, taught.lengths.num_texts) == (
+        "tokens",
+        5,
+        9,
+    )
+    data = replace(facts(), trained=taught, lengths=taught.lengths)
+    _, page = written(data, tmp_path)
+    assert "learns to say27 characters, 6 tokens" in page.words
+    assert "Counted in 3 of 9 examples, evenly spread." in page.words
+    assert "Half of the examples have 5 tokens or fewer; the longest looked at has 5." in page.words
+    assert "The bars show 3 of 9 examples, evenly spread." in page.words
+
+
+def test_examples_of_different_kinds_are_shown_and_long_ones_folded(tmp_path):
+    short = chat(("user", "a"), ("assistant", "b"))
+    told = chat(("system", "s"), ("user", "a"), ("assistant", "b"))
+    long = chat(*[("user", "q"), ("assistant", "r")] * MAX_TURNS)
+    taught = trained(talks(short, short, short, short, told, long))
+    assert [line for line, _ in taught.shown] == [2, 3, 6]
+    assert taught.shown[0][1] == [Span("user", "a", "read"), Span("assistant", "b", "trained")]
+    _, page = written(replace(facts(), trained=trained(talks(long))), tmp_path)
+    assert f"{MAX_TURNS} more" in page.words
+    assert trained(talks(short)).shown[0][0] == 2 and len(trained(talks(short, short)).shown) == 2
+
+
+def test_no_sensitive_data_is_on_the_page(tmp_path):
+    secret = "write to jane.doe@example.org"
+    row = ExampleRow(text=secret, after=secret, line=7)
+    taught = trained(talks(chat(("user", secret), ("assistant", secret))))
+    lengths = measure_tokens(cut_texts(secret, limit=5), TABLE, pl.Series([secret]).gather)
+    data = replace(
+        facts(),
+        trained=taught,
+        lengths=lengths,
+        examples={"kept": [row]},
+        findings=[Finding("warning", 7, "look")],
+        quotes={7: secret},
+    )
+    html, page = written(data, tmp_path)
+    assert "jane" not in html and "example.org" not in html
+    assert page.words.count("write to [EMAIL]") >= 5
+
+
 # --- rows to show -------------------------------------------------------------------------------
 
 
@@ -231,6 +342,77 @@ def test_the_lines_that_findings_name_are_quoted():
     rows = pl.DataFrame({"line": [2, 3, 4], "text": ["a", "b", None]})
     found = [Finding("info", n, "") for n in (3, 4, None, 99)]
     assert quoted_lines(rows, found) == {3: "b"}
+
+
+# --- what is cut --------------------------------------------------------------------------------
+
+TABLE = pl.DataFrame(
+    {"row": range(5), "line": range(2, 7), "source": ["table"] * 4 + ["validation"]}
+)
+
+
+def test_the_texts_of_which_most_is_cut_are_shown_around_the_place(tmp_path):
+    texts = ["a b c d e f g h", "a b", "one two three four five six seven", "x " * 300, "y " * 400]
+    found = measure_tokens(cut_texts(*texts, limit=6), TABLE, pl.Series(texts).gather)
+    assert found is not None
+    assert (found.cut, found.num_cut, found.longest, found.num_texts) == (6, 4, 402, None)
+    assert found.num_lost == (10 - 6) + (9 - 6) + (302 - 6) + (402 - 6)
+    assert [(text.line, text.num_tokens) for text in found.worst] == [(6, 402), (5, 302), (2, 10)]
+    worst = found.worst[0]
+    assert worst.is_validation and not found.worst[1].is_validation
+    assert (worst.read, worst.lost[:4], worst.lost[-2:]) == ("y y y y", " y y", "y…")
+    assert (found.worst[2].read, found.worst[2].lost) == ("a b c d", " e f g h")
+    _, page = written(replace(facts(), lengths=found), tmp_path)
+    for words in (
+        "4 are longer than 6 tokens; of these only the beginning counts, and 699 tokens are lost.",
+        "The tokens are those of minilm-l6.",
+        "a b c dcut here e f g hline 2 · 10 tokens, 4 of them lost",
+        "line 6 of the validation file · 402 tokens, 396 of them lost",
+    ):
+        assert words in page.words, words
+
+
+def test_the_end_of_what_is_read_is_shown():
+    text = "word " * 200
+    found = measure_tokens(cut_texts(text, limit=102), TABLE, pl.Series([text]).gather)
+    assert found is not None
+    assert found.worst[0].read.startswith("…word word") and found.worst[0].read.endswith("word")
+    assert len(found.worst[0].read) < 200
+
+
+def test_a_cut_through_sensitive_data_shows_none_of_it():
+    text = "write to jane.doe@example.org or call"
+    for limit in range(3, 15):
+        found = measure_tokens(cut_texts(text, limit=limit), TABLE, pl.Series([text]).gather)
+        assert found is not None
+        for cut in found.worst:
+            assert cut.read + cut.lost == "write to [EMAIL] or call"
+
+
+def test_where_nothing_is_cut_that_is_said(tmp_path):
+    found = measure_tokens(cut_texts("a b", limit=64), TABLE, pl.Series(["a b"]).gather)
+    _, page = written(replace(facts(), lengths=found), tmp_path)
+    assert "None is longer than the 64 tokens that the model reads." in page.words
+    assert "Where the longest are cut" not in page.words
+    nothing = Counted(
+        reader=Reader(name="m", tokenizer=reader("minilm-l6").tokenizer, limit=9),
+        num_texts=0,
+        lengths=pl.Series([], dtype=pl.UInt32),
+        cut=cut_texts("a", limit=9).cut,
+    )
+    assert measure_tokens(nothing, TABLE, pl.Series([""]).gather) is None
+
+
+def test_a_sample_shows_the_bars_and_all_texts_the_cut(tmp_path):
+    longer = pl.Series([300, 900])
+    found = measure(pl.Series([3, 5, 9]), unit="tokens", cut=256, longer=longer, num_texts=3_000)
+    assert found is not None
+    assert (found.num_cut, found.num_lost, found.longest) == (2, 44 + 644, 900)
+    assert sum(found.counts) + found.num_longer == 3
+    assert "cut at 256" in length_chart(found)
+    _, page = written(replace(facts(), lengths=found), tmp_path)
+    assert "5 tokens or fewer; the longest has 900." in page.words
+    assert "The bars show 3 of 3,000 texts, evenly spread; those that are cut" in page.words
 
 
 # --- charts -------------------------------------------------------------------------------------

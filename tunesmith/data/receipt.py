@@ -30,29 +30,27 @@ class Step:
     findings: tuple[Finding, ...] = ()
 
 
-def undecided(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are still in."""
-    return rows.filter(pl.col("fate").is_null())
+def undecided(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The rows that are still in: all their columns, or these."""
+    still = rows.lazy().filter(pl.col("fate").is_null())
+    return (still.select(columns) if columns else still).collect()
 
 
-def of_source(rows: pl.DataFrame, source: str) -> pl.DataFrame:
+def of_source(rows: pl.DataFrame, source: str, *columns: str) -> pl.DataFrame:
     """The rows of one file that are still in; source is table or validation."""
-    return undecided(rows).filter(pl.col("source") == source)
+    still = rows.lazy().filter(pl.col("fate").is_null() & (pl.col("source") == source))
+    return (still.select(columns) if columns else still).collect()
 
 
 def settle(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with the verdicts entered. A row that has a fate keeps it."""
+    """`rows` (in the order of `row`) with the verdicts entered. A row that has a fate keeps it."""
     if verdicts.is_empty():
         return rows
-    new = verdicts.select("row", pl.col("fate").alias("new_fate"), pl.col("note").alias("new_note"))
-    is_new = pl.col("fate").is_null() & pl.col("new_fate").is_not_null()
-    return (
-        rows.join(new, on="row", how="left", maintain_order="left")
-        .with_columns(
-            pl.when(is_new).then("new_fate").otherwise("fate").alias("fate"),
-            pl.when(is_new).then("new_note").otherwise("note").alias("note"),
-        )
-        .drop("new_fate", "new_note")
+    places = rows["row"].search_sorted(verdicts["row"])
+    new = verdicts.with_columns(places.alias("place"), rows["fate"][places].alias("old"))
+    new = new.filter(pl.col("old").is_null(), pl.col("fate").is_not_null())
+    return rows.with_columns(
+        rows[name].clone().scatter(new["place"], new[name]) for name in ("fate", "note")
     )
 
 

@@ -1,16 +1,19 @@
 """01-prepare/report.html: one self-contained page about the data, as a careful analyst would sign.
 
 Knows: what a reader wants to know about a prepared table, in which order, and in which words.
-Does not know: how rows are read, cleaned, judged or split; any model.
+The page may be sent around, so no sensitive data is on it, whether it was masked in the files or
+not. Does not know: how rows are read, cleaned, judged or split; any model but by its tokens.
 """
 
 from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +21,25 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
+from tunesmith.data.chat.rules import Span, Use, parse, spans
 from tunesmith.data.findings import Finding, counted, enumerated, percent
 from tunesmith.data.receipt import KEPT
+from tunesmith.data.texts.sensitive import KINDS, find, mask_text
+from tunesmith.data.texts.tokens import Counted, count, num_read
 from tunesmith.events import Decision
 from tunesmith.pipeline import charts, page
 from tunesmith.pipeline.report import receipt
+
+Unit = Literal["characters", "tokens"]
 
 MAX_LABELS = 12
 """Labels shown at once; the others unfold."""
 MAX_FINDINGS = 100
 """Findings on the page; all are in findings.jsonl."""
+MAX_TURNS = 8
+"""Turns of a conversation shown at once; the others unfold."""
+_FEW = 3  # texts that are cut, and conversations, on the page
+_AROUND = 160  # letters shown of a text on either side of where it is cut
 _BARS = 24  # of the length histogram, about
 _MASS = 0.99  # of the texts lie within the histogram's scale; the rest is one bar at its end
 
@@ -44,10 +56,24 @@ class ExampleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutText:
+    """A text that is cut, as it reads around the place, without sensitive data."""
+
+    line: int
+    num_tokens: int
+    read: str
+    """The end of what the model reads."""
+    lost: str
+    """The beginning of what it does not."""
+    is_validation: bool = False
+    """Whether the line is one of the validation file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lengths:
     """How long texts are, in characters or tokens: bars of equal width from 0 on."""
 
-    unit: Literal["characters", "tokens"]
+    unit: Unit
     width: int
     counts: Sequence[int]
     """Texts in each bar."""
@@ -58,6 +84,13 @@ class Lengths:
     cut: int | None = None
     """What is longer is cut to this length; None: not known."""
     num_cut: int = 0
+    num_lost: int = 0
+    """Tokens or characters beyond the cut, in all texts together."""
+    worst: Sequence[CutText] = ()
+    tokenizer: str = ""
+    """The base model whose tokens these are."""
+    num_texts: int | None = None
+    """Texts in all, where the bars show a sample of them; None: they show all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +130,21 @@ class Votes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a model learns to say from chat data, and what it only reads."""
+
+    num_examples: int
+    num_counted: int
+    """The examples that the numbers are of: all, or a sample."""
+    characters: Mapping[Use, int]
+    tokens: Mapping[Use, int] | None
+    """None: no tokenizer is at hand."""
+    lengths: Lengths | None
+    shown: Sequence[tuple[int, Sequence[Span]]]
+    """A few examples, of different kinds: line, pieces."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """All that the page shows. Orders are kept as given; what is empty or None is left out."""
 
@@ -121,6 +169,8 @@ class DataFacts:
     test: Mapping[str, int] = field(default_factory=dict)
     balance: str = ""
     """How labels were balanced, in a few words."""
+    trained: Trained | None = None
+    """None: texts are classified, and what is trained is the label."""
     lengths: Lengths | None = None
     languages: Mapping[str, float] = field(default_factory=dict)
     """Language → share of texts, 0 to 1."""
@@ -137,6 +187,7 @@ class DataFacts:
 
 def write_data_report(path: Path, facts: DataFacts) -> None:
     """Write the page to `path`, whole or not at all. Raises: StorageError."""
+    parts = _parts(facts.trained) if facts.trained else []
     labels = sorted(facts.before or facts.train, key=lambda name: -facts.before.get(name, 0))
     html = _page().render(
         facts=facts,
@@ -146,6 +197,9 @@ def write_data_report(path: Path, facts: DataFacts) -> None:
         most=_largest_share(facts),
         max_labels=MAX_LABELS,
         max_findings=MAX_FINDINGS,
+        max_turns=MAX_TURNS,
+        parts=parts,
+        bar=[(part.what, part.characters, part.css) for part in parts],
         agreement=_agreement(facts.votes) if facts.votes else "",
     )
     page.write(path, html)
@@ -219,17 +273,23 @@ def quoted_lines(rows: pl.DataFrame, findings: Iterable[Finding]) -> dict[int, s
 def measure(
     lengths: pl.Series,
     *,
-    unit: Literal["characters", "tokens"] = "characters",
+    unit: Unit = "characters",
     cut: int | None = None,
+    longer: pl.Series | None = None,
+    num_texts: int | None = None,
 ) -> Lengths | None:
     """The histogram of some lengths (whole numbers, not null); None without any.
 
-    cut  the length to which longer texts are cut, where that is known.
+    cut        the length to which longer texts are cut, where that is known.
+    longer     the lengths of all texts that are cut; empty: those among `lengths`.
+    num_texts  how many texts there are, if the lengths are those of a sample.
     """
     if lengths.is_empty():
         return None
     numbers = lengths.cast(pl.Int64)
-    longest = int(numbers.max() or 0)  # type: ignore[arg-type]
+    if longer is None:
+        longer = numbers.filter(numbers > cut) if cut is not None else numbers.clear()
+    longest = max(int(series.max() or 0) for series in (numbers, longer))  # type: ignore[arg-type]
     scale = numbers.quantile(_MASS, "higher") or 0
     if cut is not None and cut < longest:
         scale = max(scale, 1.15 * cut)
@@ -245,8 +305,102 @@ def measure(
         median=int(numbers.median() or 0),  # type: ignore[arg-type]
         longest=longest,
         cut=cut,
-        num_cut=int((numbers > cut).sum()) if cut is not None else 0,
+        num_cut=len(longer),
+        num_lost=int(longer.cast(pl.Int64).sum()) - len(longer) * (cut or 0),
+        num_texts=num_texts if num_texts != len(numbers) else None,
     )
+
+
+def measure_tokens(
+    counted: Counted, rows: pl.DataFrame, gather: Callable[[pl.Series], pl.Series]
+) -> Lengths | None:
+    """`measure` of texts counted in tokens, with those of which the most is cut.
+
+    rows    row, source, line of the texts, and perhaps of others.
+    gather  the texts of some rows.
+    """
+    reader, longer = counted.reader, counted.cut
+    lengths = measure(
+        counted.lengths,
+        unit="tokens",
+        cut=reader.limit,
+        longer=longer["tokens"],
+        num_texts=counted.num_texts,
+    )
+    worst = longer.sort("tokens", "row", descending=[True, False]).head(_FEW)
+    places = worst.join(rows.select("row", "source", "line"), on="row", maintain_order="left")
+    shown = []
+    for place, text in zip(places.iter_rows(named=True), gather(places["row"]), strict=True):
+        read, lost = _veiled_halves(text, num_read(text, reader))
+        shown.append(
+            CutText(
+                line=place["line"],
+                num_tokens=place["tokens"],
+                read=page.shortened(read[::-1], _AROUND)[::-1],  # its end
+                lost=page.shortened(lost, _AROUND),
+                is_validation=place["source"] == "validation",
+            )
+        )
+    return lengths and replace(lengths, worst=shown, tokenizer=reader.name)
+
+
+def trained(
+    rows: pl.DataFrame, *, num_examples: int | None = None, tokenizer: Path | None = None
+) -> Trained:
+    """What is trained in chat examples.
+
+    rows          line, text (the example as a line of JSON).
+    num_examples  how many there are, if these are a sample.
+    """
+    pieces = [list(spans(parse(text))) for text in rows["text"]]
+    every = [span for example in pieces for span in example]
+    whose = [number for number, example in enumerate(pieces) for _ in example]
+    uses = pl.Series([span.use for span in every], dtype=pl.String)
+    frame = pl.DataFrame({"whose": whose, "use": uses, "characters": list(map(len, every))})
+    unit: Unit = "characters"
+    if tokenizer:
+        said = pl.Series([span.call + span.text for span in every], dtype=pl.String)
+        frame = frame.with_columns(count(said, tokenizer, special=False))
+        unit = "tokens"
+    number = num_examples or rows.height
+    return Trained(
+        num_examples=number,
+        num_counted=rows.height,
+        characters=_sums(frame, "characters"),
+        tokens=_sums(frame, "tokens") if tokenizer else None,
+        lengths=measure(
+            frame.group_by("whose").agg(pl.col(unit).sum())[unit], unit=unit, num_texts=number
+        ),
+        shown=[(rows["line"][place], pieces[place]) for place in _different(pieces)],
+    )
+
+
+def _sums(frame: pl.DataFrame, unit: Unit) -> dict[Use, int]:
+    return dict(frame.group_by("use").agg(pl.col(unit).cast(pl.Int64).sum()).iter_rows())
+
+
+def _different(examples: Sequence[Sequence[Span]]) -> list[int]:
+    """Places of a few examples: the first of each kind, the most frequent kinds first.
+
+    Of one kind are those in which the same speak, and the same of it is trained on.
+    """
+    kinds = [frozenset((s.who, s.use, bool(s.call)) for s in example) for example in examples]
+    first = [kinds.index(kind) for kind, _ in Counter(kinds).most_common(_FEW)]
+    others = (place for place in range(len(kinds)) if place not in first)
+    return sorted([*first, *islice(others, _FEW - len(first))])
+
+
+def _veiled_halves(text: str, at: int) -> tuple[str, str]:
+    """A text without sensitive data, up to a place and from there; nothing is veiled by halves."""
+    while found := find(text):
+        for span in reversed(found):
+            mark = KINDS[span.kind].mark
+            text = text[: span.start] + mark + text[span.end :]
+            if at >= span.end:
+                at += len(mark) - (span.end - span.start)
+            elif at > span.start:
+                at = span.start + len(mark)
+    return text[:at], text[at:]
 
 
 def length_chart(lengths: Lengths) -> Markup:
@@ -347,6 +501,34 @@ def _largest_share(facts: DataFacts) -> float:
     return max((max(label.before_share, label.after_share) for label in labels), default=1.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What is done with a part of the examples, and how large the part is."""
+
+    what: str
+    css: str
+    characters: int
+    tokens: int | None
+
+
+def _parts(trained: Trained) -> list[_Part]:
+    words: tuple[tuple[Use, str, str], ...] = (
+        ("trained", "learns to say", "kept"),
+        ("avoided", "learns to avoid", "dropped"),
+        ("read", "only reads", "merged"),
+    )
+    return [
+        _Part(
+            what=what,
+            css=css,
+            characters=trained.characters[use],
+            tokens=trained.tokens[use] if trained.tokens else None,
+        )
+        for use, what, css in words
+        if trained.characters.get(use)
+    ]
+
+
 def _agreement(votes: Votes) -> str:
     """Agreement in a word, after Landis and Koch, Biometrics 33 (1977), 159-174, table 2."""
     score = votes.alpha if votes.alpha is not None else votes.kappa
@@ -376,7 +558,7 @@ def _page() -> jinja2.Template:
     words: dict[str, Callable[..., str]] = {
         "about": percent,
         "small": lambda share: charts.percent(share) if share >= 0.0005 else "under 0.1\u202f%",
-        "visible": visible,
+        "visible": lambda text: visible(mask_text(text, tuple(KINDS))),
         "length_chart": length_chart,
         "share_bars": share_bars,
     }

@@ -27,6 +27,7 @@ from tunesmith.pipeline.prepared_rows import (
     Outcome,
     near_groups,
     near_threshold,
+    placed,
     split_rows,
     unsearched,
 )
@@ -69,8 +70,7 @@ def prepare_chat(
             fix="Add rows.",
             path=tables["table"].path,
         )
-    sided = live.select("row", sides, pl.lit(1, dtype=pl.Int64).alias("copies"))
-    rows = rows.join(sided, on="row", how="left", maintain_order="left")
+    rows = placed(rows, live["row"], sides, pl.repeat(1, live.height, eager=True))
     return Outcome(
         rows=rows.drop("text").with_columns(pl.col("fate").fill_null(KEPT)),
         texts=Texts.of(rows["text"]),

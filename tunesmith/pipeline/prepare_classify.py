@@ -34,15 +34,16 @@ from tunesmith.data.labels.votes import dawid_skene, settle_ballots
 from tunesmith.data.likeness import duplicates
 from tunesmith.data.likeness.near import join_groups
 from tunesmith.data.reading.table import Table
-from tunesmith.data.receipt import KEPT, of_source, settle, undecided, verdict
+from tunesmith.data.receipt import KEPT, of_source, settle, summary, undecided, verdict
 from tunesmith.data.sides import balance, split
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.classify_rows import Work, read_rows, settle_columns
 from tunesmith.pipeline.data_report import Duplicates, Votes
-from tunesmith.pipeline.prepared_rows import Outcome, near_groups, split_rows
+from tunesmith.pipeline.prepared_rows import Outcome, near_groups, placed, split_rows
 
+_SAID = ("row", "line", "key", "label")  # columns by which rows that say the same are found
 _SETTLES = {
     "text column": "text",
     "label column": "label",
@@ -72,7 +73,7 @@ def prepare_classify(
         rows, told = own_label(rows, config.missing_label)
         journal.decide(told)
     rows = _drop_gaps(rows, work)
-    natural = _label_counts(of_source(rows, "table"))
+    natural = _label_counts(of_source(rows, "table", "label"))
     journal.stage("duplicates")
     rows = _drop_duplicates(rows, work)
     rows = _check_labels(rows, work)
@@ -121,12 +122,14 @@ def _spell(
     if work.columns.votes:
         named = pl.DataFrame({"vote": list(vote_labels(work.columns.votes).values())})
         return rows, spelling(named, merge=False)
-    table = of_source(rows, "table").select("line", *cells)
+    table = of_source(rows, "table", "line", *cells)
     spelled = spelling(table.select(cells), merge=work.config.merge_labels, merges=merges)
     journal.decide(decisions(spelled))
     journal.find(placeholder_findings(spelled, table))
     rows = rows.with_columns(spelled.apply(rows[cell]).alias(cell) for cell in cells)
-    labels = of_source(rows, "table").unpivot(cells, index="line", value_name="label")
+    labels = of_source(rows, "table", "line", *cells).unpivot(
+        cells, index="line", value_name="label"
+    )
     first = labels.drop_nulls("label").group_by("label").agg(pl.col("line").min())
     journal.find(near_spellings(spelled.counts, dict(first.iter_rows())))
     return rows, spelled
@@ -205,24 +208,30 @@ def _review(tied: pl.DataFrame, named: pl.DataFrame, work: Work) -> pl.DataFrame
 
 def _drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without rows that lack the text or the label."""
-    rows = work.journal.take(rows, checks.gaps(undecided(rows), "text"))
+    rows = work.journal.take(
+        rows, checks.gaps(undecided(rows, "row", "source", "line", "size"), "text")
+    )
     for source, path in work.files.items():
-        if of_source(rows, source).is_empty():
+        if of_source(rows, source, "row").is_empty():
             raise DataError(
                 f"No row has a text in the column {work.columns.text!r}.",
                 fix="Fill it, or choose another column with --text.",
                 path=path,
             )
-    rows = work.journal.take(rows, checks.gaps(undecided(rows), "label"))
+    rows = work.journal.take(
+        rows, checks.gaps(undecided(rows, "row", "source", "line", "label"), "label")
+    )
     for source, path in work.files.items():
-        if of_source(rows, source).is_empty():
+        if of_source(rows, source, "row").is_empty():
             raise DataError(
                 f"No row with a text has a label that can be used in "
                 f"{enumerated(map(repr, work.names))}.",
                 fix="Fill it, or choose another column with --label.",
                 path=path,
             )
-    return rows
+    # A number in place of each label, from here on: a table has few labels and many rows.
+    labels = pl.Enum(rows["label"].drop_nulls().unique().sort())
+    return rows.with_columns(pl.col("label").cast(labels))
 
 
 # --- 3. duplicates, and labels that cannot be used ----------------------------------------------
@@ -231,14 +240,14 @@ def _drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
 def _drop_duplicates(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without texts said twice. Validation rows all stay; training rows give way to them."""
     config, journal = work.config, work.journal
-    validation = of_source(rows, "validation")
+    validation = of_source(rows, "validation", *_SAID)
     if validation.height:
-        rows = journal.take(rows, duplicates.leaked(of_source(rows, "table"), validation))
-    rows = journal.take(rows, duplicates.same_text(of_source(rows, "table")))
+        rows = journal.take(rows, duplicates.leaked(of_source(rows, "table", *_SAID), validation))
+    rows = journal.take(rows, duplicates.same_text(of_source(rows, "table", *_SAID)))
     if validation.is_empty() or not work.threshold:
         return rows
     step = duplicates.near_leaks(
-        work.with_text(of_source(rows, "table")),
+        work.with_text(of_source(rows, "table", *_SAID)),
         work.with_text(validation),
         threshold=work.threshold,
         seed=config.seed,
@@ -251,22 +260,22 @@ def _check_labels(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without labels on a single row, if the user says so. Raises where labels cannot be used."""
     checks.check_several(rows, work.table)
     if work.config.rare_labels == "drop":
-        single = checks.single_rows(of_source(rows, "table"), undecided(rows))
+        single = checks.single_rows(of_source(rows, "table", *_SAID), undecided(rows, *_SAID))
         rows = work.journal.take(rows, single)
         checks.check_several(rows, work.table)
-    live = of_source(rows, "table")
+    live = of_source(rows, "table", "line", "label")
     checks.check_twice(live, work.table)
     if validation := work.files.get("validation"):
-        known = of_source(rows, "validation")
+        known = of_source(rows, "validation", "line", "label")
         checks.check_known(known, live, work.table, validation)
     return rows
 
 
 def _duplicates(rows: pl.DataFrame, work: Work) -> Duplicates:
-    fates = rows["fate"]
+    fates = summary(rows)
     return Duplicates(
-        exact=int(fates.is_in([duplicates.MERGED, duplicates.LEAKED]).sum()),
-        conflicting=int(fates.is_in([duplicates.OUTVOTED, duplicates.TIED]).sum()),
+        exact=sum(fates.get(fate, 0) for fate in (duplicates.MERGED, duplicates.LEAKED)),
+        conflicting=sum(fates.get(fate, 0) for fate in (duplicates.OUTVOTED, duplicates.TIED)),
         near=work.near,
         threshold=work.threshold or None,
         would_have_leaked=work.leaks,
@@ -278,7 +287,7 @@ def _duplicates(rows: pl.DataFrame, work: Work) -> Duplicates:
 
 def _balance(rows: pl.DataFrame, work: Work) -> tuple[pl.DataFrame, balance.Mode]:
     """Rows cut to even numbers, if that is the way, and which way it is."""
-    live, seed = of_source(rows, "table"), work.config.seed
+    live, seed = of_source(rows, "table", "row", "key", "label"), work.config.seed
     counts = _label_counts(live)
     mode, decision = balance.choose(counts, work.config.balance)
     work.journal.decide([decision] if decision else [])
@@ -291,7 +300,9 @@ def _balance(rows: pl.DataFrame, work: Work) -> tuple[pl.DataFrame, balance.Mode
 
 def _split(rows: pl.DataFrame, work: Work, *, repeat: bool) -> pl.DataFrame:
     """Rows with `split` (train, validation, test; null for those that are out) and `copies`."""
-    live, config = undecided(rows), work.config
+    config = work.config
+    there = [name for name in ("group", "time") if name in rows.columns]
+    live = undecided(rows, "source", *_SAID, *there)
     if validation := work.files.get("validation"):
         held = pl.when(pl.col("source") == "validation").then(pl.lit("validation"))
         sides = live.select(held.otherwise(pl.lit("train")).alias("split"))["split"]
@@ -317,11 +328,11 @@ def _split(rows: pl.DataFrame, work: Work, *, repeat: bool) -> pl.DataFrame:
         chance = split.chances(train, config.seed)
         times = balance.copies(train["label"], chance)
         copies = copies.scatter((sides == "train").arg_true(), times)
-    sided = live.select("row", sides.alias("split"), copies.alias("copies"))
+    rows = placed(rows, live["row"], sides, copies)
+    if not repeat:
+        return rows
     again = pl.when(pl.col("copies") > 1).then(pl.format("used {} times", "copies"))
-    return rows.join(sided, on="row", how="left", maintain_order="left").with_columns(
-        again.otherwise("note").alias("note")
-    )
+    return rows.with_columns(again.otherwise("note").alias("note"))
 
 
 def _groups(live: pl.DataFrame, work: Work) -> pl.Series:
@@ -356,7 +367,7 @@ def _times(live: pl.DataFrame, work: Work) -> pl.Series:
 
 
 def _too_few(rows: pl.DataFrame, num_train: int, work: Work) -> DataError:
-    live, cut = of_source(rows, "table"), rows.filter(pl.col("fate") == balance.CUT)
+    live, cut = of_source(rows, "table", "label"), rows.filter(pl.col("fate") == balance.CUT)
     number, fix = counted(live.height + cut.height, "row"), "Add rows with a text and a label."
     what = f"{number} can be used, which leaves {num_train}"
     if cut.height:

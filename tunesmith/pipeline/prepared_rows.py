@@ -172,9 +172,13 @@ class Outcome:
 
     def _few_of_each_fate(self) -> pl.DataFrame:
         """The first rows of each fate, changed by cleaning and not, with their texts."""
-        kinds = ["fate", "changed"] if "changed" in self.rows.columns else ["fate"]
-        first = self.rows.select("row", *kinds).group_by(kinds).agg(pl.col("row").head(_FEW))
-        few = self.rows[first["row"].explode().sort()]
+        fates = self.rows["fate"]
+        changed = self.rows.get_column("changed", default=fates.is_null())
+        places: list[int] = []
+        for fate in fates.unique():
+            for kind in (changed, ~changed):
+                places.extend(((fates == fate) & kind).arg_true().head(_FEW))
+        few = self.rows[sorted(places)]
         found = self.texts.of_rows(few["row"])
         return few.with_columns(found["text"], found.select(pl.coalesce("raw", "text"))["raw"])
 
@@ -204,6 +208,18 @@ def unsearched(config: PrepareConfig, num_rows: int) -> list[Decision]:
     why = f"over {MOST_SEARCHED:,} rows that takes minutes and 1 GB for each million of them; "
     why += f"--near-duplicates {near.THRESHOLD:g} asks for it"
     return [Decision(what="near-duplicates", value="not looked for", reason=why)]
+
+
+def placed(
+    rows: pl.DataFrame, live: pl.Series, sides: pl.Series, copies: pl.Series
+) -> pl.DataFrame:
+    """All rows with `split` and `copies`; null but on the rows `live`, given by their numbers."""
+    none = pl.repeat(None, rows.height, dtype=split.SIDE, eager=True)
+    zero = pl.repeat(None, rows.height, dtype=pl.UInt32, eager=True)
+    return rows.with_columns(
+        none.scatter(live, sides.cast(split.SIDE)).alias("split"),
+        zero.scatter(live, copies.cast(pl.UInt32)).alias("copies"),
+    )
 
 
 def _veiled(examples: Mapping[str, Sequence[ExampleRow]]) -> dict[str, list[ExampleRow]]:

@@ -171,8 +171,8 @@ def _hyperparameters(config: TrainConfig) -> wire.Hyperparameters:
 
 def _options(config: RunConfig, prepared: Prepared | None) -> wire.Options:
     given = {n: getattr(config.train, n, None) for n in wire.Options.model_fields}
-    for name in ("class_weights", "cleaning", "mask"):
-        given[name] = getattr(prepared, name) if prepared else None
+    for name in ("class_weights", "soft_labels", "cleaning", "mask"):
+        given[name] = getattr(prepared, name, None)
     # Never fewer than the wire's default: asking for fewer later must not mean training again.
     usual = wire.Options.model_fields["parity_examples"].default
     given["parity_examples"] = max(usual, config.deploy.parity_examples)

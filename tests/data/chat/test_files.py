@@ -133,7 +133,7 @@ def test_a_validation_file_is_named_as_such(write: Write) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {**ANSWER, "weight": 0},
+        {**ANSWER, "weight": 1},
         {**ANSWER, "name": "ann", "refusal": None},
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {"role": "assistant", "content": [{"type": "text", "text": "a"}]},

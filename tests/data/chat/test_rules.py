@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.data.chat.rules import (
+    Span,
     Unreadable,
     faults,
     pair_faults,
     parse,
-    trained_characters,
-    trained_spans,
+    spans,
 )
 
 USER = {"role": "user", "content": "hello"}
@@ -265,11 +265,63 @@ def test_the_assistants_turns_are_trained_on_unless_their_weight_is_0() -> None:
         asking(call(arguments='{"a": 1}')),
         result(),
         {**ANSWER, "weight": 1},
+        {**ANSWER, "content": ""},
         {**ANSWER, "weight": None, "content": [{"type": "text", "text": "abc"}]},
     ]
-    trained = [index for index, is_trained in trained_spans(messages) if is_trained]
-    assert trained == [4, 6, 7]
-    assert [index for index, _ in trained_spans(messages)] == list(range(8))
-    calls, answers = len("look") + len('{"a": 1}'), len("greeting") + len("abc")
-    others = len("Be brief.") + 2 * len("hello") + len("greeting") + len("found")
-    assert trained_characters(messages) == (calls + answers, others)
+    assert list(spans({"messages": messages, "tools": [TOOL]})) == [
+        Span("tools", json.dumps([TOOL]), "read"),
+        Span("system", "Be brief.", "read"),
+        Span("user", "hello", "read"),
+        Span("assistant", "greeting", "read"),
+        Span("user", "hello", "read"),
+        Span("assistant", '{"a": 1}', "trained", call="look"),
+        Span("tool", "found", "read"),
+        Span("assistant", "greeting", "trained"),
+        Span("assistant", "abc", "trained"),
+    ]
+    assert [len(span) for span in spans({"messages": messages})][4:6] == [4 + 8, 5]
+
+
+def test_of_a_pair_of_answers_one_is_to_be_said() -> None:
+    asked = [{**USER}, {**ANSWER}, {**USER}]
+    for good, bad in (
+        ("preferred_output", "non_preferred_output"),
+        ("preferred_completion", "non_preferred_completion"),
+    ):
+        example = {"input": {"messages": asked}, good: [ANSWER], bad: [{**ANSWER, "content": "no"}]}
+        assert [(span.text, span.use) for span in spans(example)] == [
+            *(("hello", "read"), ("greeting", "read"), ("hello", "read")),
+            *(("greeting", "trained"), ("no", "avoided")),
+        ]
+
+
+def test_a_completion_is_trained_on() -> None:
+    assert list(spans({"prompt": "a", "completion": "b"})) == [
+        Span("prompt", "a", "read"),
+        Span("completion", "b", "trained"),
+    ]
+    assert [span.who for span in spans({"prompt": "", "completion": "b"})] == ["completion"]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{**ANSWER, "weight": 0}],
+        [{**ANSWER, "content": ""}],
+        [{**ANSWER, "content": [{"type": "text", "text": ""}]}],
+        [{**ANSWER, "weight": 0}, USER, {**ANSWER, "content": ""}],
+    ],
+)
+def test_an_example_that_trains_nothing_is_refused(answers: list[Any]) -> None:
+    messages = [USER, *answers]
+    (fault,) = faults({"messages": messages})
+    assert fault.rule == "nothing_to_train" and not fault.in_format
+    assert "empty or has the weight 0" in fault.message
+    assert broken({"messages": [*messages, USER, ANSWER]}) == []
+    assert broken({"messages": [*messages, USER]}, "reinforcement") == []
+    # Where more is wrong, that is said instead.
+    assert broken({"messages": [*messages, USER]}) == ["last_message"]
+
+
+def test_an_empty_completion_trains_nothing() -> None:
+    assert [f.rule for f in pair_faults({"prompt": "a", "completion": ""})] == ["nothing_to_train"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.texts.sensitive import KINDS, count, examples, find, findings, mask, mask_text
+from tunesmith.data.texts.sensitive import KINDS, find, findings, held, mask, mask_text
 from tunesmith.errors import ConfigError
 
 EVERY = tuple(KINDS)
@@ -110,22 +110,16 @@ TEXTS = pl.Series(
 LINES = pl.Series([2, 3, 4, 6, 9])
 
 
-def test_texts_are_counted_by_kind() -> None:
-    nothing = dict.fromkeys(KINDS, 0)
-    assert count(TEXTS) == {**nothing, "secret": 1, "email": 2, "phone": 1}
-    assert count(pl.Series([], dtype=pl.String)) == nothing
-
-
-def test_examples_never_show_it_whole() -> None:
-    shown = examples(TEXTS, LINES)
-    assert [(kind, line) for kind, line, _ in shown] == [
-        ("secret", 2), ("email", 2), ("email", 6), ("phone", 9),
-    ]  # fmt: skip
-    for _, _, excerpt in shown:
-        assert "…" in excerpt
-        assert count(pl.Series([excerpt])) == dict.fromkeys(KINDS, 0)
-        assert not any(whole in excerpt for whole in (KEY, "example", "7911"))
-    assert [line for kind, line, _ in examples(TEXTS, LINES, shown=1) if kind == "email"] == [2]
+def test_texts_are_told_by_kind_and_never_shown_whole() -> None:
+    found = held(TEXTS, LINES)
+    assert {kind: here.lines for kind, here in found.items()} == {
+        "secret": [2], "email": [2, 6], "phone": [9],
+    }  # fmt: skip
+    for here in found.values():
+        assert "…" in here.example
+        assert not find(here.example)
+        assert not any(whole in here.example for whole in (KEY, "example", "7911"))
+    assert held(pl.Series([], dtype=pl.String), LINES[:0]) == {}
 
 
 def test_a_finding_names_the_lines_and_the_flag() -> None:
@@ -134,7 +128,7 @@ def test_a_finding_names_the_lines_and_the_flag() -> None:
     assert phone.what.startswith("1 text holds a phone number: line 9, such as")
     assert (secret.level, secret.line) == ("warning", 2)
     assert secret.fix == "Mask them with --mask secret,email,phone."
-    assert findings(pl.Series(["plain", None]), LINES[:2]) == []
+    assert findings(held(pl.Series(["plain", None]), LINES[:2])) == []
 
 
 def test_only_the_chosen_kinds_are_masked() -> None:

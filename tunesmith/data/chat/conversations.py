@@ -15,12 +15,12 @@ from typing import Any
 
 from tunesmith.data.chat.rules import (
     NON_PREFERRED,
+    NOTHING_TO_TRAIN,
     PREFERRED,
     Method,
     Unreadable,
     faults,
     parse,
-    trained_characters,
 )
 
 Example = dict[str, Any]
@@ -139,8 +139,6 @@ def chat(listed: Sequence[Turn], *, system: str = "", tools: str = "") -> Exampl
         raise Unfit("no turn of the assistant")
     example: Example = {"messages": said, **_tools(tools)}
     _obey(example, "supervised")
-    if not trained_characters(said)[0]:
-        raise Unfit("nothing to train on", "The assistant's turns are empty or have weight 0.")
     return example
 
 
@@ -244,7 +242,9 @@ def _tools(text: str) -> Example:
 def _obey(example: Example, method: Method) -> None:
     fault = next(faults(example, method), None)
     if fault:
-        raise Unfit(f"breaks the rule {fault.rule}", fault.message)
+        is_silent = fault.rule == NOTHING_TO_TRAIN
+        why = "nothing to train on" if is_silent else f"breaks the rule {fault.rule}"
+        raise Unfit(why, fault.message)
 
 
 @dataclass

@@ -38,7 +38,7 @@ _STRING = (
 )
 _PLAIN = re.compile(
     rf'{{"messages":\[{{"role":"user","content":{_STRING}}},'
-    rf'{{"role":"assistant","content":{_STRING}}}\]}}\n?'
+    rf'{{"role":"assistant","content":(?!""){_STRING}}}\]}}\n?'
 )
 
 _quote = json.encoder.encode_basestring  # JSON text of a string, non-ASCII characters as they are

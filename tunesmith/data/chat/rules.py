@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Method = Literal["supervised", "dpo", "reinforcement"]
+Use = Literal["read", "trained", "avoided"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_IMAGES = 10
 MOST_IMAGE_BYTES = 10 * 1024 * 1024
 PREFERRED = ("preferred_output", "preferred_completion")
 NON_PREFERRED = ("non_preferred_output", "non_preferred_completion")
+NOTHING_TO_TRAIN = "nothing_to_train"
 
 _INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
 _CHAT_KEYS = (*_INPUT_KEYS, "functions")
@@ -92,9 +94,12 @@ def faults(example: Any, method: Method = "supervised") -> Iterator[Fault]:
         if method == "supervised":
             yield from _extra_keys(example, _CHAT_KEYS)
         yield from _tools(example)
-        yield from _conversation(example["messages"])
         last = ("assistant",) if method == "supervised" else ("user",)
-        yield from _ending(example["messages"], last)
+        found = [*_conversation(example["messages"]), *_ending(example["messages"], last)]
+        yield from found
+        if method == "supervised" and not found and not _trains(example["messages"]):
+            text = "Nothing is trained on: what the assistant says is empty or has the weight 0."
+            yield Fault(NOTHING_TO_TRAIN, text)
 
 
 def pair_faults(example: Mapping[str, Any]) -> Iterator[Fault]:
@@ -104,6 +109,8 @@ def pair_faults(example: Mapping[str, Any]) -> Iterator[Fault]:
         if not isinstance(example.get(key), str):
             state = "must be a string" if key in example else "is missing"
             yield Fault("pair_missing_key", f"The key {key!r} {state}.", in_format=True)
+    if example.get("completion") == "":
+        yield Fault(NOTHING_TO_TRAIN, "Nothing is trained on: the completion is empty.")
 
 
 def num_images(messages: Any) -> int:
@@ -125,30 +132,57 @@ def content_text(content: Any) -> str:
     return ""
 
 
-def trained_spans(messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, bool]]:
-    """(index, whether it is trained on) of each message of a valid example.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of an example, and what training does with it: the model learns to say it, learns
+    not to say it (the worse answer of a pair), or only reads it.
 
-    Trained on are the assistant's turns whose weight is not 0; a missing weight is 1.
+    who   the role that speaks, or tools, prompt, completion.
+    call  the function that is called with `text` as its arguments; empty where something is said.
     """
-    return [
-        (index, message["role"] == "assistant" and message.get("weight") != 0)
-        for index, message in enumerate(messages)
-    ]
+
+    who: str
+    text: str
+    use: Use
+    call: str = ""
+
+    def __len__(self) -> int:
+        return len(self.call) + len(self.text)
 
 
-def trained_characters(messages: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Number of characters trained on, and of the others, calls of tools included."""
-    counts = [0, 0]
-    for index, trained in trained_spans(messages):
-        counts[not trained] += _num_characters(messages[index])
-    return counts[0], counts[1]
+def spans(example: Mapping[str, Any]) -> Iterator[Span]:
+    """The pieces of a valid example or pair, in order; what is empty is left out.
+
+    Trained on are the assistant's turns whose weight is not 0 (a missing one is 1), of a pair of
+    answers the preferred one, and a completion.
+    """
+    if "completion" in example:
+        pair: tuple[tuple[str, Use], ...] = (("prompt", "read"), ("completion", "trained"))
+        yield from (Span(who, example[who], use) for who, use in pair if example[who])
+        return
+    given = example.get("input", example)
+    for key in ("tools", "functions"):
+        if given.get(key):
+            yield Span("tools", json.dumps(given[key], ensure_ascii=False), "read")
+    for message in given["messages"]:
+        is_trained = message["role"] == "assistant" and message.get("weight") != 0
+        yield from _said(message, "trained" if is_trained and given is example else "read")
+    for answer in (name for name in (*PREFERRED, *NON_PREFERRED) if name in example):
+        for message in example[answer]:
+            yield from _said(message, "trained" if answer in PREFERRED else "avoided")
 
 
-def _num_characters(message: Mapping[str, Any]) -> int:
+def _said(message: Mapping[str, Any], use: Use) -> Iterator[Span]:
+    if text := content_text(message.get("content")):
+        yield Span(message["role"], text, use)
     functions = [call["function"] for call in message.get("tool_calls") or ()]
     functions += [message["function_call"]] if message.get("function_call") else []
-    spoken = len(content_text(message.get("content")))
-    return spoken + sum(len(f["name"]) + len(f["arguments"]) for f in functions)
+    for function in functions:
+        yield Span(message["role"], function["arguments"], use, call=function["name"])
+
+
+def _trains(messages: Sequence[Mapping[str, Any]]) -> bool:
+    return any(span.use == "trained" for span in spans({"messages": messages}))
 
 
 # --- an example ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tunesmith.data.sides import grouped
 from tunesmith.errors import ConfigError, DataError
 
 SIDES = ("train", "validation", "test")
+SIDE = pl.Enum(SIDES)
 
 _FEW = (
     "A label with fewer rows than the split has sides goes to training first, then to validation; "
@@ -111,10 +112,10 @@ def chances(rows: pl.DataFrame, seed: int) -> pl.Series:
     common, from a count of them in the order of their texts.
     """
     names = rows["label"].unique()
-    labelled = rows["label"].replace_strict(names, pl.Series(fingerprints(names)))
+    labelled = rows["label"].replace_strict(names, pl.Series(fingerprints(names.cast(pl.String))))
     content = pl.Series("content", mix(keys(rows).to_numpy() ^ mix(labelled.to_numpy())))
     repeats = np.zeros(len(content), np.uint64)
-    if content.is_duplicated().any():
+    if _repeats(content):
         again = (
             rows.select("text", "label", content)
             .with_row_index("row")
@@ -125,6 +126,12 @@ def chances(rows: pl.DataFrame, seed: int) -> pl.Series:
         repeats[again["row"].to_numpy()] = again["count"].to_numpy()
     seeded = mix(repeats + mix(np.array([seed % (1 << 64)], np.uint64)))
     return pl.Series("chance", mix(content.to_numpy() ^ seeded))
+
+
+def _repeats(numbers: pl.Series) -> bool:
+    """Whether a number comes twice."""
+    ordered = numbers.sort().to_numpy()
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def allotments(counts: Mapping[str, int], shares: Sequence[int]) -> dict[str, list[int]]:

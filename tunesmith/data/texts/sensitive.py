@@ -265,24 +265,6 @@ def find(text: str) -> list[Span]:
     return _spans(text, _EVERY)
 
 
-def count(texts: pl.Series) -> dict[str, int]:
-    """How many of the texts (String, nulls allowed) hold each kind; kinds that none holds are 0."""
-    return {name: len(rows) for name, rows in _rows(_holders(texts, _EVERY)).items()}
-
-
-def examples(texts: pl.Series, lines: pl.Series, shown: int = 3) -> list[tuple[str, int, str]]:
-    """(kind, line, excerpt) of the first texts that hold each kind; everything sensitive veiled.
-
-    lines  the line of each text.
-    """
-    holders = _holders(texts, _EVERY)
-    return [
-        (name, int(lines[row]), _excerpt(texts[row], holders[row].spans, name))
-        for name, rows in _rows(holders).items()
-        for row in rows[:shown]
-    ]
-
-
 @dataclass(kw_only=True)
 class Held:
     """The texts that hold one kind of sensitive data."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 IN_MEMORY = 2**28
@@ -71,7 +72,7 @@ class Texts:
         for number, (first, last) in enumerate(zip(borders, borders[1:], strict=False)):
             if first < last:
                 within = ordered[first:last] - self._starts[number]
-                found.append(_loaded(self._pieces[number])[within])
+                found.append(_taken(_loaded(self._pieces[number]), within))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pl.concat(found)[back]
@@ -113,6 +114,14 @@ def _frame(texts: pl.Series, raw: pl.Series | None) -> pl.DataFrame:
     return pl.DataFrame({"text": texts, "raw": raw}).with_columns(
         pl.when(changed).then("raw").alias("raw")
     )
+
+
+def _taken(piece: pl.DataFrame, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """Some rows of a piece. Few are copied out, since otherwise they would keep all of it."""
+    taken = piece[rows]
+    if len(rows) * 2 > piece.height:
+        return taken
+    return pl.DataFrame(taken.to_dict(as_series=False), schema=_SCHEMA)
 
 
 def _loaded(piece: pl.DataFrame | Path) -> pl.DataFrame:

@@ -1,0 +1,204 @@
+"""How many tokens texts have by a base model's own tokenizer, and which are longer than it reads.
+
+Whoever trains cuts what is too long; what is counted here is what is lost there. So the numbers
+are those of `model.tokens`, special tokens included.
+Does not know: models beyond their tokenizer, cleaning, what a row is besides its text.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from tunesmith import catalog
+from tunesmith.data.findings import counted
+from tunesmith.errors import MissingExtra, NotFound, TunesmithError
+from tunesmith.events import Decision
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SAMPLE = 20_000
+"""Texts of a long table that are counted to see how lengths are spread."""
+_CHUNK = 2**18  # bytes of texts that are tokens at a time: some 10 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A base model as a reader: its tokenizer, and how many tokens of a text it takes in."""
+
+    name: str
+    tokenizer: Path
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The texts of some rows in tokens."""
+
+    reader: Reader
+    num_texts: int
+    lengths: pl.Series
+    """Tokens of every text, or of `SAMPLE` of them, evenly spread."""
+    cut: pl.DataFrame
+    """row, tokens of every text that is longer than the limit."""
+
+    def noted(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows (row, note, …), with a word in the note of those that are cut."""
+        word = pl.lit(f"cut to {self.reader.limit:,} tokens")
+        note = pl.concat_str("note", word, separator="; ", ignore_nulls=True)
+        is_cut = pl.col("row").is_in(self.cut["row"].implode())
+        return rows.with_columns(pl.when(is_cut).then(note).otherwise("note").alias("note"))
+
+    @property
+    def decision(self) -> Decision:
+        """What becomes of long texts."""
+        name, limit = self.reader.name, f"{self.reader.limit:,} tokens"
+        if self.cut.is_empty():
+            value, reason = "no text is cut", f"{name} reads {limit} of a text"
+        else:
+            value = f"{self.cut.height:,} of {counted(self.num_texts, 'text')} cut to {limit}"
+            lost = int((self.cut["tokens"] - self.reader.limit).sum())
+            reason = f"{name} reads no more; {counted(lost, 'token is', 'tokens are')} lost"
+        return Decision(what="length", value=value, reason=reason)
+
+
+def reader(base_model: str, max_length: int | None = None) -> Reader:
+    """How the base model of that name reads, of each text `max_length` tokens if that is given.
+
+    Raises: NotFound, ConfigError, NotOffered as `catalog.find` does; MissingExtra or NotFound when
+    the tokenizer, or the library that runs it, is not on this machine.
+    """
+    base = catalog.find(base_model)
+    if importlib.util.find_spec("tokenizers") is None:
+        raise MissingExtra(
+            "The library tokenizers is not installed.", fix="Run: pip install 'tunesmith[train]'"
+        )
+    path = base.files() / "tokenizer.json"
+    if not path.is_file():
+        raise NotFound(f"Base model {base.name} has no {path.name} in {path.parent}.")
+    return Reader(name=base.name, tokenizer=path, limit=max_length or base.max_length)
+
+
+def uncounted(error: TunesmithError) -> Decision:
+    """What is told where there is no `reader`, and why."""
+    return Decision(what="length", value="not in tokens", reason=error.what.rstrip("."))
+
+
+def of_rows(
+    rows: pl.Series,
+    reader: Reader,
+    pieces: Iterable[tuple[int, pl.Series]],
+    gather: Callable[[pl.Series], pl.Series],
+) -> Counted:
+    """The texts of these rows in tokens: their lengths sampled in long tables, the cut exact.
+
+    pieces  (number of its first row, texts) of the whole table; only long tables are gone through.
+    gather  the texts of some rows, none of them null.
+    """
+    lengths = count(gather(rows.gather(spread(len(rows)))), reader.tokenizer)
+    if len(lengths) == len(rows):
+        every = pl.DataFrame({"row": rows, "tokens": lengths})
+        longer = every.filter(pl.col("tokens") > reader.limit)
+    else:
+        found = [_cut_rows(first, texts, reader) for first, texts in pieces]
+        longer = pl.concat(found).filter(pl.col("row").is_in(rows.implode()))
+    return Counted(reader=reader, num_texts=len(rows), lengths=lengths, cut=longer)
+
+
+def spread(number: int, most: int = SAMPLE) -> pl.Series:
+    """At most so many of the places from 0 to `number`, evenly spread."""
+    places = np.arange(min(number, most)) * number // max(1, min(number, most))
+    return pl.Series(places, dtype=pl.UInt32)
+
+
+def count(texts: pl.Series, tokenizer: Path, *, special: bool = True) -> pl.Series:
+    """The tokens (UInt32) of each text (String, no nulls).
+
+    special  whether the special tokens around a text count too.
+    """
+    run = _load(tokenizer).encode_batch_fast
+    numbers = np.empty(len(texts), np.uint32)
+    done = 0
+    for chunk in _chunks(texts):
+        encodings = run(chunk, add_special_tokens=special)
+        numbers[done : done + len(chunk)] = [len(encoding) for encoding in encodings]
+        done += len(chunk)
+    return pl.Series("tokens", numbers)
+
+
+def cut(texts: pl.Series, tokenizer: Path, limit: int) -> pl.DataFrame:
+    """place, tokens (both UInt32) of each text (String or null) of more than `limit` tokens.
+
+    Texts that are too short to have so many are not looked at.
+    """
+    places = _suspects(texts, _load(tokenizer), limit)
+    tokens = count(texts.gather(places), tokenizer)
+    return pl.DataFrame({"place": places, "tokens": tokens}).filter(pl.col("tokens") > limit)
+
+
+def num_read(text: str, reader: Reader) -> int:
+    """How many characters of a text are within the limit."""
+    tokenizer = _load(reader.tokenizer)
+    room = reader.limit - tokenizer.num_special_tokens_to_add(False)
+    places = tokenizer.encode(text, add_special_tokens=False).offsets
+    return int(places[room - 1][1]) if 0 < room < len(places) else len(text)
+
+
+def _cut_rows(first: int, texts: pl.Series, reader: Reader) -> pl.DataFrame:
+    found = cut(texts, reader.tokenizer, reader.limit)
+    return found.select((pl.col("place") + first).alias("row"), "tokens")
+
+
+def _suspects(texts: pl.Series, tokenizer: Tokenizer, limit: int) -> pl.Series:
+    """Places of the texts that are long enough, in bytes, to have more than `limit` tokens."""
+    most = _most_tokens(tokenizer)
+    if most is None:
+        return texts.is_not_null().arg_true()
+    room = limit - tokenizer.num_special_tokens_to_add(False)
+    return (texts.str.len_bytes().cast(pl.Int64) * most > room).fill_null(False).arg_true()
+
+
+def _most_tokens(tokenizer: Tokenizer) -> int | None:
+    """How many tokens one byte of a text can become at most; None where that was not proved.
+
+    BERT's tokens are one character or more of the normalized text, spaces apart, and no character
+    becomes more of these than it has bytes (a test goes through all of Unicode). Byte-level tokens
+    are one byte or more, and NFC makes a text three times as long at most, U+1D160 being the worst
+    (UAX #15, "Maximum expansion factors").
+    """
+    pieces = tokenizer.model, tokenizer.normalizer, tokenizer.pre_tokenizer
+    match [type(piece).__name__ for piece in pieces]:
+        case ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
+            return 1
+        case ["BPE", "NoneType" | "NFC" as normalizer, "ByteLevel"]:
+            model, _, splitter = pieces
+            if not (splitter.add_prefix_space or model.byte_fallback):  # these add to a text
+                return 3 if normalizer == "NFC" else 1
+    return None
+
+
+def _chunks(texts: pl.Series) -> Iterator[list[str]]:
+    """The texts in lists of about `_CHUNK` bytes."""
+    sizes = texts.str.len_bytes().cast(pl.Int64).cum_sum() // _CHUNK
+    done = 0
+    for length in sizes.rle().struct.field("len"):
+        yield texts.slice(done, length).to_list()
+        done += length
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
