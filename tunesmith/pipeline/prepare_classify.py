@@ -290,7 +290,7 @@ def _balance(rows: pl.DataFrame, work: Work) -> tuple[pl.DataFrame, balance.Mode
     live, seed = of_source(rows, "table", "row", "key", "label"), work.config.seed
     counts = _label_counts(live)
     mode, decision = balance.choose(counts, work.config.balance)
-    work.journal.decide([decision] if decision else [])
+    work.journal.decide([decision])
     if mode == "smallest":
         chance = split.chances(live, seed)
         cut = live.filter(~balance.keep_even(live["label"], chance))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.sides.balance import choose, copies, counts_each_way, keep_even, weights
+from tunesmith.data.sides.balance import choose, copies, counts_each_way, keep_even
 from tunesmith.data.sides.split import chances
 
 sizes = st.lists(st.integers(1, 60), min_size=2, max_size=6)
@@ -43,7 +43,10 @@ def test_auto_chooses_and_says_why(numbers: list[int], mode: str, reason: str) -
 
 @pytest.mark.parametrize("mode", ["smallest", "repeat", "weight", "none"])
 def test_what_is_asked_for_is_done(mode: str) -> None:
-    assert choose({"a": 5, "b": 500}, mode) == (mode, None)  # type: ignore[arg-type]
+    chosen, decision = choose({"a": 5, "b": 500}, mode)  # type: ignore[arg-type]
+    assert chosen == mode
+    told = "as asked; rows each way: smallest 10, repeat 1,000, weight 505, none 505"
+    assert decision.reason == told
 
 
 @given(sizes)
@@ -68,13 +71,6 @@ def test_repeating_makes_all_as_large_as_the_largest(numbers: list[int]) -> None
     assert frame["sum"].to_list() == [max(numbers)] * len(numbers)
     assert times.min() >= 1  # type: ignore[operator]
     assert frame["gap"].max() <= 1  # type: ignore[operator]
-
-
-@given(sizes)
-def test_weights_make_all_labels_weigh_the_same(numbers: list[int]) -> None:
-    counts = {f"label {i}": number for i, number in enumerate(numbers)}
-    weighed = [weights(counts)[label] * number for label, number in counts.items()]
-    assert weighed == pytest.approx([sum(numbers) / len(numbers)] * len(numbers))
 
 
 @given(sizes)

@@ -24,28 +24,36 @@ FEWEST_LEFT = 20  # rows that `auto` leaves at least; a smaller table needs all 
 EVEN_ENOUGH = 1.5  # largest class over smallest up to which `auto` does not weight
 
 
-def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision | None]:
-    """How to balance classes of these sizes, and the decision when it was left to us."""
-    if asked != "auto":
-        return asked, None
+def choose(counts: Mapping[str, int], asked: Balance) -> tuple[Mode, Decision]:
+    """How to balance classes of these sizes, and why so."""
     smallest, largest, total = min(counts.values()), max(counts.values()), sum(counts.values())
     discarded = total - smallest * len(counts)
     sizes = f"{smallest:,} to {counted(largest, 'row')} a label"
     mode: Mode
-    if not discarded:
-        mode, value, why = "none", "not needed", f"every label has {counted(smallest, 'row')}"
+    if asked != "auto":
+        mode, why = asked, "as asked"
+    elif not discarded:
+        why = f"every label has {counted(smallest, 'row')}"
+        return "none", Decision(what="balance", value="not needed", reason=why)
     elif discarded * 100 <= MOST_DISCARDED * total and total - discarded >= FEWEST_LEFT:
-        mode, value = "smallest", f"every label cut to {counted(smallest, 'row')}"
+        mode = "smallest"
         why = (
             f"{sizes}; that leaves out {discarded:,} of {total:,} rows, "
             f"{percent(discarded / total)}, and up to {MOST_DISCARDED} % is worth it"
         )
     elif largest > EVEN_ENOUGH * smallest:
-        mode, value = "weight", "by weighting the loss; all rows stay"
+        mode = "weight"
         why = f"{sizes}; cutting to the smallest would drop {percent(discarded / total)} of all"
     else:
-        mode, value, why = "none", "left as they are", f"{sizes} is even enough"
-    return mode, Decision(what="balance", value=value, reason=why)
+        mode, why = "none", f"{sizes} is even enough"
+    value = {
+        "smallest": f"every label cut to {counted(smallest, 'row')}",
+        "repeat": f"rows repeated until every label has {largest:,}",
+        "weight": "by weighting the loss; all rows stay",
+        "none": "left as they are",
+    }[mode]
+    each = ", ".join(f"{way} {rows:,}" for way, rows in counts_each_way(counts).items())
+    return mode, Decision(what="balance", value=value, reason=f"{why}; rows each way: {each}")
 
 
 def counts_each_way(counts: Mapping[str, int]) -> dict[Mode, int]:
@@ -57,15 +65,6 @@ def counts_each_way(counts: Mapping[str, int]) -> dict[Mode, int]:
         "weight": total,
         "none": total,
     }
-
-
-def weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Label → weight of its examples in the loss, so that all labels together weigh the same.
-
-    counts  examples of each label, one or more. Inverse frequency; the mean over examples is 1.
-    """
-    total = sum(counts.values())
-    return {label: total / (len(counts) * number) for label, number in counts.items()}
 
 
 def keep_even(labels: pl.Series, chance: pl.Series) -> pl.Series:
