@@ -58,8 +58,8 @@ class PrepareConfig:
     """Columns with the number of votes for one label each. Empty: guessed."""
     rater: str | None = None
     """Column that names the rater, where each row is one rating. Empty: guessed."""
-    vote_by: Literal["majority", "dawid-skene"] = "majority"
-    """How several ratings become one label: majority, or dawid-skene (weighs the raters)."""
+    vote_by: Literal["majority", "dawid-skene", "soft"] = "majority"
+    """How ratings become labels: majority, dawid-skene (weighs the raters), soft (by shares)."""
     ties: Literal["drop", "first"] = "drop"
     """Rows on which annotators tie: drop (and list in review.csv), or take the first one's."""
     review: str | None = None

@@ -145,6 +145,7 @@ def test_every_choice_is_told_with_its_reason(bench: Bench) -> None:
         "label spellings",
         "balance",
         "split",
+        "length",
     ]
     assert all(d.value and d.reason for d in prepared.decisions)
     assert bench.said("decision") == [d.event().message for d in prepared.decisions]

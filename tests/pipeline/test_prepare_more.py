@@ -1,6 +1,7 @@
 """The settings of prepare beyond the plain way, chat data, and every real file there is."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,29 @@ def test_counts_of_votes_decide_and_ties_are_reviewed(go):
     review.with_columns(pl.lit("good").alias("decision")).write_csv(filled)
     prepared = go(table, balance="none", review=str(filled))
     assert prepared.fates == {"kept": 60}
+
+
+def test_soft_labels_stand_in_training_once_for_each_vote(go):
+    table = {
+        "text": texts(60),
+        "votes_good": [3 if i % 3 else 1 for i in range(60)],
+        "votes_bad": [1 if i % 3 else 2 for i in range(60)],
+    }
+    table["votes_good"][4] = table["votes_bad"][4] = 2  # a tie, of which each label has a half
+    prepared = go(table, balance="none", vote_by="soft")
+    assert prepared.fates == {"kept": 60} and prepared.soft_labels
+    assert (prepared.num_train, prepared.num_validation) == (48, 12)
+    found = Counter(zip(*read_classification(go.folder / "train.jsonl"), strict=True))
+    for text in set(go.texts("train")):
+        at = table["text"].index(text)
+        votes = table["votes_good"][at], table["votes_bad"][at]
+        votes = (1, 1) if votes == (2, 2) else votes
+        assert (found[text, "good"], found[text, "bad"]) == votes
+    assert len(set(go.texts("train"))) == 48
+    assert len(go.texts("validation")) == 12
+    assert "votes: soft" in go.words
+    with pytest.raises(ConfigError, match="--balance repeat"):
+        go(table, balance="repeat", vote_by="soft")
 
 
 def test_a_review_filled_in_where_it_lies_is_kept(go):

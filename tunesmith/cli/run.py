@@ -109,7 +109,13 @@ def prepare(
     settled = _settle(given, table, run_dir, config, set_, None)
     with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
         terminal.begin("prepare")
-        result = pipeline.prepare(settled.prepare, shop.run_dir, terminal)
+        result = pipeline.prepare(
+            settled.prepare,
+            shop.run_dir,
+            terminal,
+            base_model=settled.train.base_model,
+            max_length=settled.train.max_length,
+        )
         _tell("prepare", result, shop, terminal)
 
 

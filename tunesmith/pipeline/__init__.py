@@ -68,7 +68,15 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
     check(config)
     if not shop.run_dir.has("evaluate"):
         shop.provider.warm_up()  # a server's start takes seconds, in which prepare can work
-    yield (prepared := prepare(config.prepare, shop.run_dir, shop.report))
+    yield (
+        prepared := prepare(
+            config.prepare,
+            shop.run_dir,
+            shop.report,
+            base_model=config.train.base_model,
+            max_length=config.train.max_length,
+        )
+    )
     if len(done := list(so_far(config, shop))) == len(VERBS):
         yield from done[1:]
         return

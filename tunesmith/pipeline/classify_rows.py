@@ -50,6 +50,8 @@ class Work:
     texts: Texts
     sensitive: dict[str, int] = field(default_factory=dict)
     votes: Votes | None = None
+    soft: pl.DataFrame | None = None
+    """Of rows with several labels: row, label, lines; see `votes.soft`."""
     near: int | None = None
     leaks: int = 0
 

@@ -316,7 +316,7 @@ def measure_tokens(
 ) -> Lengths | None:
     """`measure` of texts counted in tokens, with those of which the most is cut.
 
-    rows    row, source, line of the texts, and perhaps of others.
+    rows    row, source, line of these texts and perhaps of others, in the order of `row`.
     gather  the texts of some rows.
     """
     reader, longer = counted.reader, counted.cut
@@ -328,17 +328,18 @@ def measure_tokens(
         num_texts=counted.num_texts,
     )
     worst = longer.sort("tokens", "row", descending=[True, False]).head(_FEW)
-    places = worst.join(rows.select("row", "source", "line"), on="row", maintain_order="left")
+    places = rows[rows["row"].search_sorted(worst["row"])].select("line", "source")
+    cuts = zip(places.iter_rows(), worst["tokens"], gather(worst["row"]), strict=True)
     shown = []
-    for place, text in zip(places.iter_rows(named=True), gather(places["row"]), strict=True):
+    for (line, source), number, text in cuts:
         read, lost = _veiled_halves(text, num_read(text, reader))
         shown.append(
             CutText(
-                line=place["line"],
-                num_tokens=place["tokens"],
+                line=line,
+                num_tokens=number,
                 read=page.shortened(read[::-1], _AROUND)[::-1],  # its end
                 lost=page.shortened(lost, _AROUND),
-                is_validation=place["source"] == "validation",
+                is_validation=source == "validation",
             )
         )
     return lengths and replace(lengths, worst=shown, tokenizer=reader.name)

@@ -2,7 +2,7 @@
 
 Reads the table and, if there is one, the validation table; sees whether texts are to be classified
 or answered; has the rows made examples (`prepare_classify`, `prepare_chat`); writes the files.
-Does not know: any provider, model or token.
+Does not know: any provider, or what a model does with the examples.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tunesmith.catalog import DEFAULT
 from tunesmith.config import PrepareConfig, to_toml
 from tunesmith.data import receipt
 from tunesmith.data.chat.shapes import Shape, recognise
@@ -23,8 +24,9 @@ from tunesmith.data.reading.content import files_of, is_url, require_file
 from tunesmith.data.reading.readers import read
 from tunesmith.data.reading.table import Table
 from tunesmith.data.sides.split import shares
+from tunesmith.data.texts import tokens
 from tunesmith.data.texts.stored import Texts
-from tunesmith.errors import ConfigError, DataError, storage_errors
+from tunesmith.errors import ConfigError, DataError, RequestError, storage_errors
 from tunesmith.events import Decision, Event
 from tunesmith.pipeline.data_report import write_data_report
 from tunesmith.pipeline.prepare_chat import prepare_chat
@@ -38,14 +40,24 @@ _STORED = 200  # findings in the result
 Report = Callable[[Event], None]
 
 
-def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
+def prepare(
+    config: PrepareConfig,
+    run_dir: RunDir,
+    report: Report,
+    *,
+    base_model: str = DEFAULT,
+    max_length: int | None = None,
+) -> Prepared:
     """Turn the table into chat files of training, validation and, if asked, test examples.
+
+    base_model, max_length  of the training that follows: whose tokens are counted, and where texts
+                            will be cut.
 
     Does nothing when table and settings are those of the result that is there.
     Raises: NotFound, DataError, ConfigError for what the user has to change; StorageError.
     """
     _check(config)
-    inputs = _inputs(config)
+    inputs = _inputs(config, base_model, max_length)
     folder = run_dir.folder("prepare")
     there = all((folder / file).is_file() for side, file in SIDES.items() if side != "test")
     if there and (earlier := run_dir.load("prepare", Prepared, inputs)):
@@ -63,6 +75,8 @@ def prepare(config: PrepareConfig, run_dir: RunDir, report: Report) -> Prepared:
             outcome = prepare_classify(config, tables, Texts(room), journal)
         else:
             outcome = prepare_chat(config, tables, shape, journal)
+        if outcome.labelled:
+            journal.decide([_counted(outcome, base_model, max_length)])
         journal.stage("writing")
         prepared = _result(config, outcome, journal)
         _write(folder, outcome, journal, config)
@@ -102,14 +116,15 @@ def _check(config: PrepareConfig) -> None:
         )
 
 
-def _inputs(config: PrepareConfig) -> str:
+def _inputs(config: PrepareConfig, base_model: str, max_length: int | None) -> str:
     """Changes when a setting or the content of a table does."""
     if not config.table:
         raise ConfigError("No table is given.", fix="Name one: CSV, Excel, JSON, Parquet, …")
     sources = [name for name in (config.table, config.validation, config.review) if name]
     for source in sources:
         require_file(_source(source))
-    return digest(config, [file_digest(path) for name in sources for path in _files(name)])
+    files = [file_digest(path) for name in sources for path in _files(name)]
+    return digest(config, files, base_model, max_length)
 
 
 def _source(name: str) -> Path | str:
@@ -163,6 +178,15 @@ def _shape(config: PrepareConfig, tables: Mapping[str, Table], journal: Journal)
     return shape
 
 
+def _counted(outcome: Outcome, base_model: str, max_length: int | None) -> Decision:
+    """How long the texts are in tokens, or why nobody can tell here."""
+    try:
+        reader = tokens.reader(base_model, max_length)
+    except RequestError as error:
+        return tokens.uncounted(error)
+    return outcome.count_tokens(reader)
+
+
 def _result(config: PrepareConfig, outcome: Outcome, journal: Journal) -> Prepared:
     counts = {side: outcome.counts(side) for side in SIDES}
     labels = tuple(counts["train"]) if outcome.labelled else ()
@@ -183,6 +207,7 @@ def _result(config: PrepareConfig, outcome: Outcome, journal: Journal) -> Prepar
         validation_counts={label: counts["validation"].get(label, 0) for label in labels},
         natural_shares={label: outcome.natural[label] / total for label in labels},
         class_weights="balanced" if outcome.weighted else "none",
+        soft_labels=outcome.soft is not None,
         cleaning=outcome.cleaning,
         mask=outcome.mask,
         decisions=tuple(journal.decisions),

@@ -30,14 +30,14 @@ from tunesmith.data.labels.spellings import (
     placeholder_findings,
     spelling,
 )
-from tunesmith.data.labels.votes import dawid_skene, settle_ballots
+from tunesmith.data.labels.votes import dawid_skene, settle_ballots, soft
 from tunesmith.data.likeness import duplicates
 from tunesmith.data.likeness.near import join_groups
 from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import KEPT, of_source, settle, summary, undecided, verdict
 from tunesmith.data.sides import balance, split
 from tunesmith.data.texts.stored import Texts
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.classify_rows import Work, read_rows, settle_columns
 from tunesmith.pipeline.data_report import Duplicates, Votes
@@ -79,6 +79,12 @@ def prepare_classify(
     rows = _check_labels(rows, work)
     journal.stage("splitting")
     rows, mode = _balance(rows, work)
+    if mode == "repeat" and work.soft is not None:
+        raise ConfigError(
+            "Rows cannot be repeated (--balance repeat) and stand there once for each vote "
+            "(--vote-by soft) too.",
+            fix="Balance with --balance weight.",
+        )
     rows = _split(rows, work, repeat=mode == "repeat")
     rows = rows.with_columns(pl.col("fate").fill_null(KEPT))
     names = work.columns.labels
@@ -90,6 +96,7 @@ def prepare_classify(
         files=[path.name for path in work.files.values()],
         natural=natural,
         weighted=mode == "weight",
+        soft=work.soft,
         cleaning=work.steps,
         mask=work.mask,
         spelled=spelled,
@@ -161,7 +168,13 @@ def _vote(
         )
         journal.find(review.findings)
         decided = review.decided
-    rows, step, tied = settle_ballots(rows, ballots, config.ties, shares=shares, decided=decided)
+    ties = "share" if config.vote_by == "soft" else config.ties
+    rows, step, tied = settle_ballots(rows, ballots, ties, shares=shares, decided=decided)
+    if config.vote_by == "soft":
+        work.soft = soft(ballots, decided)
+        why = "as --vote-by asks; a training text stands there once for each vote"
+        value = "soft: every label counts by its share of them"
+        journal.decide([Decision(what="votes", value=value, reason=why)])
     work.votes = _votes(ballots, tied.height, agreed, config.vote_by)
     review_rows = _review(tied, named, work) if tied.height else None
     return journal.take(rows.drop("text"), step), review_rows

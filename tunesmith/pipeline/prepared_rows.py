@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,18 +22,21 @@ from tunesmith.data.likeness import near
 from tunesmith.data.receipt import summary
 from tunesmith.data.sides import split
 from tunesmith.data.texts.languages import shares
-from tunesmith.data.texts.sensitive import KINDS, mask_text
 from tunesmith.data.texts.stored import Texts
+from tunesmith.data.texts.tokens import Counted, Reader, of_rows, spread
 from tunesmith.errors import DataError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_report import (
     DataFacts,
     Duplicates,
-    ExampleRow,
+    Lengths,
+    Trained,
     Votes,
     example_rows,
     measure,
+    measure_tokens,
     quoted_lines,
+    trained,
 )
 
 SIDES = {"train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"}
@@ -46,7 +49,6 @@ are taken for a template that was filled in, not for duplicates."""
 MOST_SEARCHED = 2_000_000
 """Rows among which near-duplicates are looked for without being asked."""
 _FEW = 3  # rows of each kind that the report shows
-_MANY = 20_000  # rows that show what all are like
 
 
 @dataclass(kw_only=True)
@@ -66,6 +68,8 @@ class Outcome:
     natural: Mapping[str, int] = field(default_factory=dict)
     """Label → rows before duplicates were merged and classes balanced."""
     weighted: bool = False
+    soft: pl.DataFrame | None = None
+    """row, label, lines: how often a training text stands there with each label (`votes.soft`)."""
     cleaning: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     spelled: Spelling | None = None
@@ -73,6 +77,8 @@ class Outcome:
     duplicates: Duplicates | None = None
     votes: Votes | None = None
     sensitive: Mapping[str, int] | None = None
+    counted: Counted | None = None
+    """The texts in tokens; None: no tokenizer is at hand, or they are not to be classified."""
     settled: dict[str, Any] = field(default_factory=dict)
     """Settings as they were chosen."""
     settles: Mapping[str, str] = field(default_factory=dict)
@@ -90,14 +96,28 @@ class Outcome:
     def examples(self, side: str) -> Iterator[tuple[str, str]]:
         """(text, label, empty if there are none) of each example of one side, in file order."""
         names = ["label", "copies"] if self.labelled else [pl.lit("").alias("label"), "copies"]
+        soft = self._soft() if side == "train" else None
         for start, piece in self.texts.pieces():
             known = self.rows.slice(start, piece.height)
             on_side = known.select((pl.col("split") == side).fill_null(False))["split"]
-            part = known.filter(on_side).select(piece["text"].filter(on_side), *names)
+            part = known.filter(on_side).select("row", piece["text"].filter(on_side), *names)
+            if soft is not None:
+                part = part.drop("label", "copies").join(soft, on="row", maintain_order="left")
             if part["copies"].max() != 1:
                 part = part.select(pl.col("text", "label").repeat_by("copies"))
                 part = part.explode("text", "label")
             yield from zip(part["text"], part["label"], strict=True)
+
+    def _soft(self) -> pl.DataFrame | None:
+        """row, label, copies of the training rows: their votes for labels that win somewhere."""
+        if self.soft is None:
+            return None
+        train = self.rows.lazy().filter(pl.col("split") == "train").collect()
+        votes = self.soft.join(train.select("row"), on="row", how="semi")
+        won = train.select("row", pl.col("label").cast(pl.String), lines=pl.col("copies"))
+        known = votes.filter(pl.col("label").is_in(won["label"].unique().to_list()))
+        rest = won.join(known, on="row", how="anti")
+        return pl.concat([known, rest]).rename({"lines": "copies"}).sort("row", "label")
 
     def write_examples(self, path: Path, side: str) -> None:
         """Write one side's file, and check it as the server would. Raises: StorageError."""
@@ -133,11 +153,33 @@ class Outcome:
             for label in train
         ]
 
+    def count_tokens(self, reader: Reader) -> Decision:
+        """Count the texts that are used, and note the rows that are cut."""
+        used = self.rows.lazy().filter(pl.col("split").is_not_null()).select("row").collect()
+        pieces = ((start, piece["text"]) for start, piece in self.texts.pieces())
+        self.counted = of_rows(used["row"], reader, pieces, self._texts_of)
+        self.rows = self.counted.noted(self.rows)
+        return self.counted.decision
+
+    def _texts_of(self, rows: pl.Series) -> pl.Series:
+        return self.texts.of_rows(rows)["text"]
+
+    def _lengths(self, sizes: pl.Series) -> Lengths | None:
+        if self.counted:
+            return measure_tokens(self.counted, self.rows, self._texts_of)
+        return measure(sizes)
+
+    def _trained(self, used: pl.DataFrame) -> Trained:
+        few = used[spread(used.height)]
+        return trained(few.with_columns(self._texts_of(few["row"])), num_examples=used.height)
+
     def facts(self, journal: Journal) -> DataFacts:
         """What the report shows."""
         rows, today, findings = self.rows, datetime.date.today(), journal.findings
         table = rows.filter(pl.col("source") == "table")
-        used = rows.lazy().filter(pl.col("split").is_not_null()).select("row", "size").collect()
+        is_used = pl.col("split").is_not_null()
+        used = rows.lazy().filter(is_used).select("row", "line", "size").collect()
+        taught = None if self.labelled else self._trained(used)
         counts = {side: self.counts(side) for side in SIDES}
         balance = [d.value for d in journal.decisions if d.what == "balance"]
         by_label = counts if self.labelled else dict.fromkeys(SIDES, {})
@@ -147,7 +189,7 @@ class Outcome:
             date=f"{today.day} {today:%B %Y}",
             num_rows=rows.height,
             fates=summary(rows),
-            examples=_veiled(example_rows(self._few_of_each_fate())),
+            examples=example_rows(self._few_of_each_fate()),
             num_train=sum(counts["train"].values()),
             num_validation=sum(counts["validation"].values()),
             num_test=sum(counts["test"].values()),
@@ -156,18 +198,16 @@ class Outcome:
             validation=by_label["validation"],
             test=by_label["test"],
             balance=balance[0] if balance else "",
-            lengths=measure(used["size"]),
-            languages=shares(self.texts.of_rows(_spread(used["row"]))["text"]),
+            trained=taught,
+            lengths=taught.lengths if taught else self._lengths(used["size"]),
+            languages=shares(self._texts_of(used["row"].gather(spread(used.height)))),
             duplicates=self.duplicates,
             votes=self.votes,
             sensitive=self.sensitive,
             masked=bool(self.mask),
             decisions=journal.decisions,
             findings=findings,
-            quotes={
-                line: mask_text(text, tuple(KINDS))
-                for line, text in quoted_lines(self._named(table, findings), findings).items()
-            },
+            quotes=quoted_lines(self._named(table, findings), findings),
         )
 
     def _few_of_each_fate(self) -> pl.DataFrame:
@@ -187,11 +227,6 @@ class Outcome:
         lines = {f.line for f in findings if f.line is not None}
         named = table.select("row", "line").filter(pl.col("line").is_in(lines))
         return named.with_columns(self.texts.of_rows(named["row"])["text"])
-
-
-def _spread(rows: pl.Series) -> pl.Series:
-    """Some of many, evenly spread: enough to say what most are like."""
-    return rows.gather_every(max(1, len(rows) // _MANY))
 
 
 def near_threshold(config: PrepareConfig, num_rows: int) -> float:
@@ -220,22 +255,6 @@ def placed(
         none.scatter(live, sides.cast(split.SIDE)).alias("split"),
         zero.scatter(live, copies.cast(pl.UInt32)).alias("copies"),
     )
-
-
-def _veiled(examples: Mapping[str, Sequence[ExampleRow]]) -> dict[str, list[ExampleRow]]:
-    """Without sensitive data, masked or not in the files: the page may be sent around."""
-    kinds = tuple(KINDS)
-    return {
-        fate: [
-            replace(
-                row,
-                text=mask_text(row.text, kinds),
-                after=row.after and mask_text(row.after, kinds),
-            )
-            for row in rows
-        ]
-        for fate, rows in examples.items()
-    }
 
 
 def near_groups(texts: pl.Series, threshold: float, seed: int) -> tuple[pl.Series, list[Finding]]:

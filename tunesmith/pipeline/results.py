@@ -36,7 +36,9 @@ class Prepared:
     natural_shares: dict[str, float]
     """Label → its share before balancing. Sums to 1."""
     class_weights: str
-    """balanced or none; goes into the job, as the next two."""
+    """balanced or none; goes into the job, as the next three."""
+    soft_labels: bool = False
+    """Whether a training text stands there once for each vote on it."""
     cleaning: tuple[str, ...] | None = None
     """Steps by which the texts were cleaned."""
     mask: tuple[str, ...] = ()

@@ -172,9 +172,17 @@ def test_equal_shares_are_a_tie() -> None:
     assert step.verdicts["row"].to_list() == [0]
 
 
-def test_soft_labels() -> None:
-    shares = soft(cast((7, "x", "a", 1), (7, "y", "b", 1), (7, "z", "a", 2), (9, None, "c", 4)))
-    assert shares.rows() == [(7, "a", 0.75), (7, "b", 0.25), (9, "c", 1.0)]
+def test_soft_labels_stand_as_often_as_they_were_voted_for() -> None:
+    ballots = cast((7, "x", "a", 1), (7, "y", "b", 1), (7, "z", "a", 2), (9, None, "c", 4))
+    assert soft(ballots).rows() == [(7, "a", 3), (7, "b", 1), (9, "c", 1)]
+    decided = pl.DataFrame({"row": [7], "label": ["d"]}).cast({"row": ballots["item"].dtype})
+    assert soft(ballots, decided).rows() == [(7, "d", 1), (9, "c", 1)]
+
+
+def test_many_votes_are_told_in_few_lines() -> None:
+    many = [(1, None, "a", 701), (1, None, "b", 298), (1, None, "c", 1)]
+    ballots = cast(*many, (2, None, "a", 90), (2, None, "b", 30))
+    assert soft(ballots).rows() == [(1, "a", 14), (1, "b", 6), (2, "a", 3), (2, "b", 1)]
 
 
 # The data of Dawid and Skene (1979), table 1: 45 patients, each seen three times by the first of

@@ -207,6 +207,7 @@ def test_what_is_read_is_what_is_left_of_the_tokens(text: str, limit: int) -> No
     else:
         assert 0 < number <= len(text)
     assert num_read("zero one two three", SHORT) == 18
+    assert num_read("a b", Reader(name="mini", tokenizer=MINI.tokenizer, limit=2)) == 0
     assert num_read("a b c d e f g h", SHORT) == len("a b c d e f")
 
 

@@ -8,6 +8,8 @@ Does not know: how they are laid out in a table, spellings, or what becomes of t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +23,9 @@ from tunesmith.errors import DataError
 
 TIE = "dropped: annotators tie"
 
+MOST_LINES = 20
+"""In which many votes on one text are told."""
+
 _DIGITS = 9  # shares that are the same to so many digits are a tie
 _AT_THE_TOP = pl.col("score") == pl.col("score").max()
 
@@ -33,7 +38,7 @@ Array = npt.NDArray[np.floating[Any]]
 def settle_ballots(
     rows: pl.DataFrame,
     ballots: pl.DataFrame,
-    ties: Literal["drop", "first"],
+    ties: Literal["drop", "first", "share"],
     *,
     shares: pl.DataFrame | None = None,
     decided: pl.DataFrame | None = None,
@@ -60,8 +65,10 @@ def settle_ballots(
     fix += "--review; or --ties first takes the first annotator's label."
     if ties == "first":
         fix = "The label of the first annotator was taken, as --ties first asks."
+    elif ties == "share":
+        fix = "Each of their labels counts by its votes; scored is the first annotator's."
     findings += rows_finding(tied["line"], "on which the annotators tie", fix)
-    if ties == "first":
+    if ties != "drop":
         tied = tied.clear()
     sides = _sides(ranked.join(tied, left_on="item", right_on="row", how="semi"))
     tied = tied.join(sides, left_on="row", right_on="item", how="left", maintain_order="left")
@@ -123,14 +130,28 @@ def _sides(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def soft(ballots: pl.DataFrame) -> pl.DataFrame:
-    """Each label's share of the votes for an item.
+def soft(ballots: pl.DataFrame, decided: pl.DataFrame | None = None) -> pl.DataFrame:
+    """How often each label is to stand for an item, so that all together say what the votes say.
 
-    Returns item, label, share (Float64, adds up to 1 in each item), sorted by item and label.
+    decided  row, label: what people decided; goes before all votes.
+    Returns row, label, lines (UInt32), sorted. The numbers are the votes' in lowest terms, and of
+    more than `MOST_LINES` the nearest whole numbers that add up to about so many.
     """
-    counts = ballots.group_by("item", "label").agg(pl.col("count").sum())
-    share = pl.col("count") / pl.col("count").sum().over("item")
-    return counts.select("item", "label", share.alias("share")).sort("item", "label")
+    counts = ballots.group_by(pl.col("item").alias("row"), "label").agg(pl.col("count").sum())
+    if decided is not None and decided.height:
+        said = decided.select("row", "label", pl.lit(1).cast(counts["count"].dtype).alias("count"))
+        counts = pl.concat([counts.join(said, on="row", how="anti"), said])
+    by_row = counts.sort("row", "label").group_by("row", maintain_order=True).agg("label", "count")
+    lines = [_in_lowest_terms(votes) for votes in by_row["count"].to_list()]
+    told = by_row.select("row", "label", pl.Series("lines", lines, dtype=pl.List(pl.UInt32)))
+    return told.explode("label", "lines").filter(pl.col("lines") > 0)
+
+
+def _in_lowest_terms(votes: Sequence[int]) -> list[int]:
+    total, common = sum(votes), math.gcd(*votes)
+    if total > MOST_LINES * common:
+        return [round(vote * MOST_LINES / total) for vote in votes]
+    return [vote // common for vote in votes]
 
 
 def _agreed(labelled: pl.DataFrame, ballots: pl.DataFrame) -> list[Finding]:

@@ -51,11 +51,12 @@ class Counted:
     """row, tokens of every text that is longer than the limit."""
 
     def noted(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows (row, note, …), with a word in the note of those that are cut."""
+        """The rows (in the order of `row`), with a word in the note of those that are cut."""
+        places = rows["row"].search_sorted(self.cut["row"])
         word = pl.lit(f"cut to {self.reader.limit:,} tokens")
-        note = pl.concat_str("note", word, separator="; ", ignore_nulls=True)
-        is_cut = pl.col("row").is_in(self.cut["row"].implode())
-        return rows.with_columns(pl.when(is_cut).then(note).otherwise("note").alias("note"))
+        joined = pl.concat_str("note", word, separator="; ", ignore_nulls=True)
+        notes = rows.select(pl.col("note").gather(places)).select(joined)["note"]
+        return rows.with_columns(rows["note"].clone().scatter(places, notes))
 
     @property
     def decision(self) -> Decision:
@@ -65,7 +66,9 @@ class Counted:
             value, reason = "no text is cut", f"{name} reads {limit} of a text"
         else:
             value = f"{self.cut.height:,} of {counted(self.num_texts, 'text')} cut to {limit}"
-            lost = int((self.cut["tokens"] - self.reader.limit).sum())
+            lost = (
+                int(self.cut["tokens"].cast(pl.Int64).sum()) - self.cut.height * self.reader.limit
+            )
             reason = f"{name} reads no more; {counted(lost, 'token is', 'tokens are')} lost"
         return Decision(what="length", value=value, reason=reason)
 
@@ -108,8 +111,9 @@ def of_rows(
         every = pl.DataFrame({"row": rows, "tokens": lengths})
         longer = every.filter(pl.col("tokens") > reader.limit)
     else:
-        found = [_cut_rows(first, texts, reader) for first, texts in pieces]
-        longer = pl.concat(found).filter(pl.col("row").is_in(rows.implode()))
+        longer = pl.concat(_cut_rows(first, texts, reader) for first, texts in pieces)
+        used = rows.filter(rows.is_in(longer["row"].implode()))
+        longer = longer.filter(pl.col("row").is_in(used.implode()))
     return Counted(reader=reader, num_texts=len(rows), lengths=lengths, cut=longer)
 
 
@@ -149,7 +153,9 @@ def num_read(text: str, reader: Reader) -> int:
     tokenizer = _load(reader.tokenizer)
     room = reader.limit - tokenizer.num_special_tokens_to_add(False)
     places = tokenizer.encode(text, add_special_tokens=False).offsets
-    return int(places[room - 1][1]) if 0 < room < len(places) else len(text)
+    if room >= len(places):
+        return len(text)
+    return int(places[room - 1][1]) if room > 0 else 0
 
 
 def _cut_rows(first: int, texts: pl.Series, reader: Reader) -> pl.DataFrame:
