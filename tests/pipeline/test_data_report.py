@@ -13,28 +13,30 @@ from html_page import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tunesmith.data.chat.rules import Span
+from tunesmith.data.chat.spans import Span
 from tunesmith.data.findings import Finding
 from tunesmith.data.texts import tokens
 from tunesmith.data.texts.tokens import Counted, Reader, reader
 from tunesmith.errors import StorageError
 from tunesmith.events import Decision
-from tunesmith.pipeline.data_report import (
-    MAX_FINDINGS,
-    MAX_LABELS,
-    MAX_TURNS,
+from tunesmith.pipeline.data_facts import (
     DataFacts,
     Duplicates,
     ExampleRow,
     Votes,
     example_rows,
-    headline,
-    length_chart,
     measure,
     measure_tokens,
     quoted_lines,
-    share_bars,
     trained,
+)
+from tunesmith.pipeline.data_report import (
+    MAX_FINDINGS,
+    MAX_LABELS,
+    MAX_TURNS,
+    headline,
+    length_chart,
+    share_bars,
     visible,
     write_data_report,
 )

@@ -27,7 +27,7 @@ from tunesmith.data.texts import sensitive
 from tunesmith.data.texts.cleaning import chosen, clean
 from tunesmith.data.texts.stored import Texts, taken_apart
 from tunesmith.events import Decision
-from tunesmith.pipeline.data_report import Votes
+from tunesmith.pipeline.data_facts import Votes
 from tunesmith.pipeline.prepared_rows import near_threshold, unsearched
 
 SOURCES = pl.Enum(["table", "validation"])

@@ -22,7 +22,7 @@ from tunesmith.data.receipt import KEPT, Step, of_source, summary, undecided
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import DataError
 from tunesmith.events import Decision
-from tunesmith.pipeline.data_report import Duplicates
+from tunesmith.pipeline.data_facts import Duplicates
 from tunesmith.pipeline.prepared_rows import (
     Outcome,
     near_groups,

@@ -40,7 +40,7 @@ from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.classify_rows import Work, read_rows, settle_columns
-from tunesmith.pipeline.data_report import Duplicates, Votes
+from tunesmith.pipeline.data_facts import Duplicates, Votes
 from tunesmith.pipeline.prepared_rows import Outcome, near_groups, placed, split_rows
 
 _SAID = ("row", "line", "key", "label")  # columns by which rows that say the same are found

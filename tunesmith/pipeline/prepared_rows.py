@@ -26,7 +26,7 @@ from tunesmith.data.texts.stored import Texts
 from tunesmith.data.texts.tokens import Counted, Reader, of_rows, spread
 from tunesmith.errors import DataError, storage_errors
 from tunesmith.events import Decision
-from tunesmith.pipeline.data_report import (
+from tunesmith.pipeline.data_facts import (
     DataFacts,
     Duplicates,
     Lengths,

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.chat.rules import (
-    Span,
-    Unreadable,
-    faults,
-    pair_faults,
-    parse,
-    spans,
-)
+from tunesmith.data.chat.rules import Unreadable, faults, pair_faults, parse
+from tunesmith.data.chat.spans import Span, spans
 
 USER = {"role": "user", "content": "hello"}
 ANSWER = {"role": "assistant", "content": "greeting"}

@@ -13,15 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.data.chat.rules import (
-    NON_PREFERRED,
-    NOTHING_TO_TRAIN,
-    PREFERRED,
-    Method,
-    Unreadable,
-    faults,
-    parse,
-)
+from tunesmith.data.chat.rules import NOTHING_TO_TRAIN, Method, Unreadable, faults, parse
+from tunesmith.data.chat.spans import NON_PREFERRED, PREFERRED
 
 Example = dict[str, Any]
 Turn = Mapping[str, Any]

@@ -14,15 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.chat.rules import (
-    Fault,
-    Method,
-    content_text,
-    faults,
-    num_images,
-    pair_faults,
-    parse,
-)
+from tunesmith.data.chat.rules import Fault, Method, faults, num_images, pair_faults, parse
+from tunesmith.data.chat.spans import content_text
 from tunesmith.errors import DataError, NotFound, storage_error
 
 FEWEST_EXAMPLES = 10

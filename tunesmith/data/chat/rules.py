@@ -1,4 +1,4 @@
-"""OpenAI's rules for one fine-tuning example, and which of its messages are trained on.
+"""OpenAI's rules for one fine-tuning example.
 
 Knows: chat examples, prompt/completion pairs, preference pairs, reinforcement examples.
 Does not know: files, lines, tables, tokens.
@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tunesmith.data.chat.spans import NON_PREFERRED, PREFERRED, spans
+
 Method = Literal["supervised", "dpo", "reinforcement"]
-Use = Literal["read", "trained", "avoided"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_IMAGES = 10
 MOST_IMAGE_BYTES = 10 * 1024 * 1024
-PREFERRED = ("preferred_output", "preferred_completion")
-NON_PREFERRED = ("non_preferred_output", "non_preferred_completion")
 NOTHING_TO_TRAIN = "nothing_to_train"
 
 _INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
@@ -120,65 +119,6 @@ def num_images(messages: Any) -> int:
     contents = (m.get("content") for m in messages if isinstance(m, dict))
     parts = (part for content in contents if isinstance(content, list) for part in content)
     return sum(isinstance(part, dict) and part.get("type") == "image_url" for part in parts)
-
-
-def content_text(content: Any) -> str:
-    """The text of a message's content: a string, a list of parts, or null."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, Mapping))
-        return "\n".join(text for text in texts if isinstance(text, str))
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A piece of an example, and what training does with it: the model learns to say it, learns
-    not to say it (the worse answer of a pair), or only reads it.
-
-    who   the role that speaks, or tools, prompt, completion.
-    call  the function that is called with `text` as its arguments; empty where something is said.
-    """
-
-    who: str
-    text: str
-    use: Use
-    call: str = ""
-
-    def __len__(self) -> int:
-        return len(self.call) + len(self.text)
-
-
-def spans(example: Mapping[str, Any]) -> Iterator[Span]:
-    """The pieces of a valid example or pair, in order; what is empty is left out.
-
-    Trained on are the assistant's turns whose weight is not 0 (a missing one is 1), of a pair of
-    answers the preferred one, and a completion.
-    """
-    if "completion" in example:
-        pair: tuple[tuple[str, Use], ...] = (("prompt", "read"), ("completion", "trained"))
-        yield from (Span(who, example[who], use) for who, use in pair if example[who])
-        return
-    given = example.get("input", example)
-    for key in ("tools", "functions"):
-        if given.get(key):
-            yield Span("tools", json.dumps(given[key], ensure_ascii=False), "read")
-    for message in given["messages"]:
-        is_trained = message["role"] == "assistant" and message.get("weight") != 0
-        yield from _said(message, "trained" if is_trained and given is example else "read")
-    for answer in (name for name in (*PREFERRED, *NON_PREFERRED) if name in example):
-        for message in example[answer]:
-            yield from _said(message, "trained" if answer in PREFERRED else "avoided")
-
-
-def _said(message: Mapping[str, Any], use: Use) -> Iterator[Span]:
-    if text := content_text(message.get("content")):
-        yield Span(message["role"], text, use)
-    functions = [call["function"] for call in message.get("tool_calls") or ()]
-    functions += [message["function_call"]] if message.get("function_call") else []
-    for function in functions:
-        yield Span(message["role"], function["arguments"], use, call=function["name"])
 
 
 def _trains(messages: Sequence[Mapping[str, Any]]) -> bool:
