@@ -105,6 +105,8 @@ class Options(Request):
     """balanced: the loss of each class weighs alike, whatever its number of examples."""
     parity_examples: Annotated[int, Field(ge=1, le=1000)] = 50
     """Held-out prompts whose answers the trainer notes for the parity gate."""
+    soft_labels: bool = False
+    """Lines of one text are votes on it: one example, each label by its share of them."""
     cleaning: tuple[str, ...] | None = None
     """Steps by which texts are cleaned, when training and when answering; absent: the usual."""
     mask: tuple[str, ...] = ()

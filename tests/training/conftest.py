@@ -35,17 +35,32 @@ def make_tiny_base(folder: Path) -> Path:
     return folder
 
 
-def write_examples(path: Path, *, rows: int, seed: int = 0, labels: int = 3) -> Path:
-    """Chat examples whose label shows in their words, most of the time."""
+def write_examples(
+    path: Path, *, rows: int, seed: int = 0, labels: int = 3, votes: tuple[int, ...] = (0,)
+) -> Path:
+    """Chat examples whose label shows in their words, most of the time.
+
+    votes: one line a text for each, for the label so many places after the text's own.
+    """
     draw = random.Random(seed)
     names = sorted(WORDS)[:labels]
     lines = []
     for i in range(rows):
-        label = names[i % labels]
-        pool = WORDS[label].split() + ["please", "help", "my", "the", "order", "it", "is", "was"]
+        pool = WORDS[names[i % labels]].split() + [
+            "please",
+            "help",
+            "my",
+            "the",
+            "order",
+            "it",
+            "is",
+            "was",
+        ]
         text = " ".join(draw.choices(pool, k=draw.randint(3, 14))) + f" {i}"
-        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
-        lines.append(json.dumps({"messages": messages}))
+        for vote in votes:
+            answer = names[(i + vote) % labels]
+            messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+            lines.append(json.dumps({"messages": messages}))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -59,15 +74,21 @@ def tiny_base(tmp_path_factory) -> Path:
 def job_dir(tmp_path, tiny_base):
     """Writes a job folder and returns it; options and hyperparameters as given."""
 
-    def write(*, rows=120, hyperparameters=None, seed=1, **options) -> Path:
+    def write(*, rows=120, hyperparameters=None, seed=1, labels=3, votes=(0,), **options) -> Path:
         folder = tmp_path / f"job-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         job = {
             "job": "ftjob-test",
             "base_model": str(tiny_base),
             "start_from": None,
-            "training_file": str(write_examples(folder / "train.jsonl", rows=rows)),
-            "validation_file": str(write_examples(folder / "validation.jsonl", rows=30, seed=9)),
+            "training_file": str(
+                write_examples(folder / "train.jsonl", rows=rows, labels=labels, votes=votes)
+            ),
+            "validation_file": str(
+                write_examples(
+                    folder / "validation.jsonl", rows=30, seed=9, labels=labels, votes=votes
+                )
+            ),
             "seed": seed,
             "hyperparameters": hyperparameters or {},
             "options": options,

@@ -1,6 +1,7 @@
 """The training process, from outside: files, resuming, refusals."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -71,8 +72,11 @@ def test_same_seed_same_model_other_seed_another(job_dir):
     assert not same(weights(first), weights(third))
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_model(job_dir):
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_killed_at_any_moment_it_ends_with_the_same_model(job_dir, soft):
     settings = dict(method="full", hyperparameters={"n_epochs": 4, "batch_size": 8}, rows=240)
+    if soft:
+        settings |= dict(soft_labels=True, votes=(0, 0, 1))
     whole, killed = job_dir(**settings), job_dir(**settings)
     run(whole)
     kills = 0
@@ -90,6 +94,30 @@ def test_killed_at_any_moment_it_ends_with_the_same_model(job_dir):
     assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]
     losses = [[m["train_loss"] for m in metrics(f)] for f in (whole, killed)]
     assert losses[0] == losses[1]
+    told = [e for e, _ in read_events(killed / "events.jsonl") if "estimate" in e.data]
+    assert len(told) == 1, "the estimate is told again only if it has changed"
+
+
+def test_votes_become_one_row_a_text_with_their_shares(job_dir):
+    votes = dict(labels=2, votes=(0, 0, 0, 1), soft_labels=True)
+    folder = job_dir(method="full", hyperparameters={"n_epochs": 8}, rows=200, **votes)
+    run(folder)
+    decisions = {d["what"]: d for d in result(folder)["facts"]["decisions"]}
+    assert decisions["labels"]["value"] == "soft, from 800 votes on 200 texts"
+    assert decisions["labels"]["reason"] == "as asked"
+    assert result(folder)["facts"]["num_examples"] == 200
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 30
+    sure = [math.exp(s["logprob"]) for s in samples]
+    assert abs(sum(sure) / len(sure) - 0.75) < 0.05
+    assert metrics(folder)[-1]["valid_mean_token_accuracy"] > 0.9
+    best = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert best < metrics(folder)[-1]["valid_loss"] < best + 0.05
+
+
+def test_votes_on_one_text_alone_are_refused(job_dir):
+    folder = job_dir(rows=1, votes=(0, 1) * 5, soft_labels=True)
+    assert "votes on one text" in refusal(folder)["message"]
 
 
 def test_a_finished_job_is_not_done_again(job_dir):

@@ -26,6 +26,7 @@ from tunesmith.events import Decision, Event
 from tunesmith.model import classifier
 from tunesmith.model.classifier import Classifier
 from tunesmith.model.precision import Precision, faster
+from tunesmith.training.estimate import estimate
 from tunesmith.training.examples import (
     Rows,
     class_weights,
@@ -53,7 +54,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     Raises: DataError for examples that no classifier can be trained on; ConfigError for settings
     that are impossible or make the loss diverge; StorageError.
     """
-    options, head_only = job.options, job.options.method == "head"
+    options, head_only, soft = job.options, job.options.method == "head", job.options.soft_labels
     decisions: list[Decision] = []
 
     def decide(what: str, value: str, reason: str) -> Event:
@@ -61,7 +62,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         return decisions[-1].event()
 
     # 1. Examples, labels, model.
-    texts, answers, labels = read_training(job.training_file)
+    texts, answers, labels = read_training(job.training_file, soft=soft)
     torch.manual_seed(job.seed)
     precision, reason = _precision(job)
     model = _untuned(job, labels, precision)
@@ -69,10 +70,14 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         precision, reason = model.card.precision, "encoders of this kind are computed in it"
     yield decide("precision", precision, reason)
     limit = model.card.max_length
-    rows = encode(model, texts, answers)
+    rows = encode(model, texts, answers, soft=soft)
+    if soft:
+        votes = f"soft, from {len(texts):,} votes on {len(rows):,} texts"
+        yield decide("labels", votes, "as asked")
     yield from tell_cuts("training", rows, limit)
-    held_out = read_held_out(job.validation_file, model) if job.validation_file else None
-    if held_out:
+    held_out = None
+    if job.validation_file:
+        held_out = read_held_out(job.validation_file, model, soft=soft)
         yield from tell_cuts("validation", held_out, limit)
     weights = class_weights(rows.targets, len(labels), balanced=options.class_weights == "balanced")
 
@@ -84,32 +89,36 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         "chooses when to stop and what to keep, so that the validation examples choose nothing",
     )
 
-    # 3. Features of the untouched encoder, and the best head on them.
+    # 3. What all of it will take on this machine; refused where it cannot fit.
+    plan = Plan.of(job, rows.lengths, fitting)
+    looks = Looks(
+        rows=rows,
+        dev=dev,
+        fitting=fitting,
+        valid=_sample(held_out, VALID_SAMPLE) if held_out else None,
+        patience=options.early_stopping_patience,
+    )
+    expected = estimate(job, model, plan, weights, looks, held_out)
+    yield expected.event()
+
+    # 4. Features of the untouched encoder, and the best head on them.
     features = yield from _features(job, model, rows)
     head, head_loss = choose_head(features, rows.targets, weights, dev=torch.tensor(dev))
     yield decide("head", f"L2 strength 1/{head.strength:g}", f"lowest dev loss, {head_loss:.3f}")
-    plan = Plan.of(job, rows.lengths, fitting)
     at_head = _head_metrics(head, features, rows.targets, weights, dev=dev)
     at_head |= {"step": int(head_only), "total_steps": 1 if head_only else plan.total}
     message = f"Head fitted: training loss={at_head['train_loss']:.2f}"
     yield Event(kind="metric", message=message, data=at_head)
 
-    # 4. Everything, from that head on.
+    # 5. Everything, from that head on.
     position = Position()
     if not head_only:
         yield decide("n_epochs", f"at most {plan.epochs}", plan.epochs_reason)
         yield decide("batch_size", f"about {plan.batch_size} examples", plan.batch_reason)
         model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
-        looks = Looks(
-            rows=rows,
-            dev=dev,
-            fitting=fitting,
-            valid=_sample(held_out, VALID_SAMPLE) if held_out else None,
-            patience=options.early_stopping_patience,
-        )
         position = yield from tune(job, model, rows, plan, weights, looks)
 
-    # 5. Keep the better one. The head alone is fitted again, to all examples.
+    # 6. Keep the better one. The head alone is fitted again, to all examples.
     full = position.best_step > 0 and (options.method == "full" or position.best_loss < head_loss)
     if full:
         model = classifier.load(job.state / "best")
@@ -122,7 +131,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         reason = "as asked" if head_only else "no step of the full fine-tuning had a lower dev loss"
         yield decide("model kept", "head on the untouched encoder", reason)
 
-    # 6. Score the whole validation file, note answers for the parity gate, save.
+    # 7. Score the whole validation file, note answers for the parity gate, save.
     final: dict[str, float] = {}
     if held_out and not head_only:
         seen = score(model.over(model, held_out.encoded), held_out.targets, weights)
@@ -151,6 +160,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
             "num_examples": len(rows),
             "steps": position.step,
             "chosen_step": chosen,
+            "estimate": expected.compared(),
         },
     }
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tunesmith.data.chat.files import read_classification
 from tunesmith.errors import DataError
 from tunesmith.events import Event
 from tunesmith.model.classifier import Classifier
 from tunesmith.model.tokens import Encoded
+from tunesmith.training.targets import counts, heaviest, mean_loss, shares
 
 DEV_SHARE, DEV_SHARE_OF_FEW, FEW = 0.1, 0.2, 1000
 DEV_MOST = 2000
@@ -27,7 +27,7 @@ DEV_MOST = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Texts as token ids, with their label numbers (int64)."""
+    """Texts as token ids, with their targets (see `targets`)."""
 
     texts: list[str]
     encoded: list[Encoded]
@@ -59,15 +59,19 @@ class Score:
 
 
 def score(logits: Tensor, targets: Tensor, weights: Tensor) -> Score:
-    """Score logits (rows, labels) against targets (rows,), with a weight for each label."""
-    loss = functional.cross_entropy(logits, targets, weight=weights).item()
-    return Score(loss=loss, accuracy=(logits.argmax(1) == targets).float().mean().item())
+    """Score logits (rows, labels) against targets, with a weight for each label.
+
+    Right is the heaviest label of a row.
+    """
+    right = logits.argmax(1) == heaviest(targets)
+    loss = mean_loss(logits, targets, weights).item()
+    return Score(loss=loss, accuracy=right.float().mean().item())
 
 
-def read_training(path: Path) -> tuple[list[str], list[str], list[str]]:
+def read_training(path: Path, *, soft: bool) -> tuple[list[str], list[str], list[str]]:
     """(texts, answers, labels): labels are the different answers, sorted.
 
-    Raises: DataError when there is only one.
+    Raises: DataError when there is only one; of votes (`soft`), when all are on one text.
     """
     texts, answers = read_classification(path)
     labels = sorted(set(answers))
@@ -76,10 +80,15 @@ def read_training(path: Path) -> tuple[list[str], list[str], list[str]]:
             f"All {len(texts)} training examples have the same answer.",
             fix="A classifier needs at least two different answers.",
         )
+    if soft and len(set(texts)) < 2:
+        raise DataError(
+            f"All {len(texts)} training examples are votes on one text.",
+            fix="A classifier needs at least two different texts.",
+        )
     return texts, answers, labels
 
 
-def read_held_out(path: Path, model: Classifier) -> Rows:
+def read_held_out(path: Path, model: Classifier, *, soft: bool) -> Rows:
     """The validation file.
 
     Raises: DataError for an answer that no training example has.
@@ -92,13 +101,20 @@ def read_held_out(path: Path, model: Classifier) -> Rows:
                 "which no training example has.",
                 fix="Correct it, or add training examples for it.",
             )
-    return encode(model, texts, answers)
+    return encode(model, texts, answers, soft=soft)
 
 
-def encode(model: Classifier, texts: list[str], answers: Sequence[str]) -> Rows:
-    """Texts and answers as Rows, by the model's tokenizer and labels."""
+def encode(model: Classifier, texts: list[str], answers: Sequence[str], *, soft: bool) -> Rows:
+    """Texts and answers as Rows, by the model's tokenizer and labels.
+
+    soft  answers to the same text are votes on it: one row, each label by its share of them.
+    """
     number = {label: i for i, label in enumerate(model.card.labels)}
     targets = torch.tensor([number[a] for a in answers])
+    if soft:
+        place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        rows = torch.tensor([place[text] for text in texts])
+        texts, targets = list(place), shares(rows, targets, len(number))
     return Rows(texts=texts, encoded=model.tokens(texts), targets=targets)
 
 
@@ -119,13 +135,13 @@ def dev_slice(targets: Tensor, *, seed: int) -> tuple[list[int], list[int]]:
     """(dev, rest): a tenth of the rows, stratified, drawn by seed, at most 2,000 in all.
 
     Of fewer than 1,000 rows a fifth, since a dozen rows choose nothing. The rest keeps at least
-    one row of each label.
+    one row of each label. A row of several labels stands with its heaviest.
     """
     share = DEV_SHARE if len(targets) >= FEW else DEV_SHARE_OF_FEW
     share = min(share, DEV_MOST / len(targets))
     draw = random.Random(f"{seed}/dev")
     members: dict[int, list[int]] = {}
-    for i, label in enumerate(targets.tolist()):
+    for i, label in enumerate(heaviest(targets).tolist()):
         members.setdefault(label, []).append(i)
     dev: list[int] = []
     owed = 0.0  # what rounding left over so far, so that small labels also make up the share
@@ -144,5 +160,4 @@ def class_weights(targets: Tensor, labels: int, *, balanced: bool) -> Tensor:
     """Loss weight of each label, shape (labels,): 1, or inverse to its rows, 1 on average a row."""
     if not balanced:
         return torch.ones(labels)
-    counts = torch.bincount(targets, minlength=labels).clamp(min=1)
-    return len(targets) / (labels * counts.float())
+    return len(targets) / (labels * counts(targets, labels).clamp(min=1).float())

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tunesmith.training.targets import mean_loss
+
 STRENGTHS = (10.0, 30.0, 100.0)
 """Inverse L2 penalties tried, most restrained head first. Features have length 1, hence above 1;
 3 lost on every table tried."""
@@ -44,7 +46,7 @@ def fit_head(
 ) -> Head:
     """The head that minimises weighted cross-entropy + |weight|² / (2 · strength · rows).
 
-    features (rows, width) float32, targets (rows,) int64, class_weights (labels,).
+    features (rows, width) float32, targets see `targets`, class_weights (labels,).
     """
     rows, width = features.shape
     labels = len(class_weights)
@@ -64,7 +66,7 @@ def fit_head(
     def closure() -> Tensor:
         optimizer.zero_grad()
         logits = functional.linear(features, parameters[:, :-1], parameters[:, -1])
-        fit = functional.cross_entropy(logits, targets, weight=class_weights)
+        fit = mean_loss(logits, targets, class_weights)
         loss = fit + parameters[:, :-1].square().sum() / (2 * strength * rows)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -88,8 +90,7 @@ def choose_head(
     head: Head | None = None
     for strength in STRENGTHS:
         head = fit_head(x, y, class_weights, strength=strength, start=head)
-        logits = head(features[dev])
-        loss = functional.cross_entropy(logits, targets[dev], weight=class_weights).item()
+        loss = mean_loss(head(features[dev]), targets[dev], class_weights).item()
         if best is not None and loss >= best[1]:
             break  # The loss over the strength has one valley; past it, it only rises.
         best = head, loss

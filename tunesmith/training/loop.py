@@ -24,6 +24,7 @@ from tunesmith.training.batches import STEP_TOKENS, Step, steps_of_epoch
 from tunesmith.training.examples import Rows, Score, score
 from tunesmith.training.job import Job, replace_folder
 from tunesmith.training.state import Position, load_state, save_state
+from tunesmith.training.targets import heaviest, weight_of
 
 STATE_EVERY = 60.0
 """Seconds of work that a killed process may lose."""
@@ -94,7 +95,7 @@ def tune(
     Raises: ConfigError when the loss stops being a number; StorageError.
     """
     # 1. Optimizer: no decay on biases and norms; one fused pass over all parameters.
-    optimizer = _optimizer(model, job.options.weight_decay)
+    optimizer = optimizer_for(model, job.options.weight_decay)
     # 2. Resume.
     position = load_state(job.state / "latest", model, optimizer)
     if position is None:
@@ -115,7 +116,7 @@ def tune(
             rate = plan.rate * schedule(position.step, plan.total, job.options.warmup_ratio)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            train = _step(job, model, rows, step, weights, optimizer)
+            train = take_step(job, model, rows, step, weights, optimizer)
             position.step += 1
             tokens = sum(lengths[i] for batch in step for i in batch)
             position.trained_tokens += tokens
@@ -195,7 +196,7 @@ def step_event(data: dict[str, Any]) -> Event:
     return Event(kind="metric", message=message, data=data)
 
 
-def _step(
+def take_step(
     job: Job,
     model: Classifier,
     rows: Rows,
@@ -205,7 +206,7 @@ def _step(
 ) -> Score:
     """One optimizer step over all micro-batches of `step`; exact, however it is cut up."""
     model.train()
-    whole = weights[rows.targets[[i for batch in step for i in batch]]].sum()
+    whole = weight_of(rows.targets[[i for batch in step for i in batch]], weights)
     loss_sum, right = 0.0, 0
     for batch in step:
         targets = rows.targets[batch]
@@ -216,7 +217,7 @@ def _step(
         )
         (loss / whole).backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.item()
-        right += int((logits.argmax(1) == targets).sum())
+        right += int((logits.argmax(1) == heaviest(targets)).sum())
     nn.utils.clip_grad_norm_(model.parameters(), job.options.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
@@ -229,7 +230,8 @@ def _step(
     return Score(loss=mean, accuracy=right / sum(map(len, step)))
 
 
-def _optimizer(model: Classifier, weight_decay: float) -> torch.optim.Optimizer:
+def optimizer_for(model: Classifier, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, at a learning rate of zero for now."""
     matrices = [p for p in model.encoder.parameters() if p.ndim > 1]
     others = [p for p in model.encoder.parameters() if p.ndim <= 1]
     # The head starts at its optimum, L2 penalty included; a second pull would move it off.

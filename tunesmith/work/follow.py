@@ -54,6 +54,9 @@ class Follower:
             return self._metric(event, data, values)
         if event.kind == "decision":
             self._resolve(data, values)
+        if "estimate" in data:  # until steps show how fast they are
+            expected = data["estimate"]
+            values["estimated_finish"] = math.ceil(expected["began"] + expected["seconds"])
         if event.kind not in LEVELS:
             return []
         level, at = LEVELS[event.kind], int(event.at)
