@@ -28,6 +28,7 @@ Unit = Literal["characters", "tokens"]
 
 _FEW = 3  # texts that are cut, and conversations, on the page
 _AROUND = 160  # letters shown of a text on either side of where it is cut
+_NEAR = 5_000
 _BARS = 24  # of the length histogram, about
 _MASS = 0.99  # of the texts lie within the histogram's scale; the rest is one bar at its end
 
@@ -276,7 +277,9 @@ def measure_tokens(
     cuts = zip(places.iter_rows(), worst["tokens"], gather(worst["row"]), strict=True)
     shown = []
     for (line, source), number, text in cuts:
-        read, lost = _veiled_halves(text, num_read(text, reader))
+        at = num_read(text, reader)
+        start = max(0, at - _NEAR)  # what is sensitive is looked for near the place only
+        read, lost = _veiled_halves(text[start : at + _NEAR], at - start)
         shown.append(
             CutText(
                 line=line,

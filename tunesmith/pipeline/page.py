@@ -50,4 +50,5 @@ def shortened(text: str, most: int = MAX_TEXT) -> str:
     if len(text) <= most:
         return text
     head = text[:most]
-    return (head.rsplit(maxsplit=1)[0] if " " in head[most // 2 :] else head).rstrip() + "…"
+    words = head.rsplit(maxsplit=1) if " " in head[most // 2 :] else []
+    return (words[0] if words else head).rstrip() + "…"

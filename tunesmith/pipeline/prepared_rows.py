@@ -48,6 +48,7 @@ are taken for a template that was filled in, not for duplicates."""
 
 MOST_SEARCHED = 2_000_000
 """Rows among which near-duplicates are looked for without being asked."""
+_SHOWN = 10_000  # characters of a text that the report may need
 _FEW = 3  # rows of each kind that the report shows
 
 
@@ -219,14 +220,14 @@ class Outcome:
             for kind in (changed, ~changed):
                 places.extend(((fates == fate) & kind).arg_true().head(_FEW))
         few = self.rows[sorted(places)]
-        found = self.texts.of_rows(few["row"])
-        return few.with_columns(found["text"], found.select(pl.coalesce("raw", "text"))["raw"])
+        found = self.texts.of_rows(few["row"]).with_columns(pl.coalesce("raw", "text").alias("raw"))
+        return few.with_columns(found.select(pl.col("text", "raw").str.head(_SHOWN)))
 
     def _named(self, table: pl.DataFrame, findings: Sequence[Finding]) -> pl.DataFrame:
         """The rows (line, text) that findings name."""
         lines = {f.line for f in findings if f.line is not None}
         named = table.select("row", "line").filter(pl.col("line").is_in(lines))
-        return named.with_columns(self.texts.of_rows(named["row"])["text"])
+        return named.with_columns(self.texts.of_rows(named["row"])["text"].str.head(_SHOWN))
 
 
 def near_threshold(config: PrepareConfig, num_rows: int) -> float:

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import median
 from typing import TypeVar
 
 import torch
@@ -32,8 +32,6 @@ READ, MADE = 2, 3
 """Batches that are read, and steps that are made after the first, at most."""
 QUICK = 5.0
 """Seconds of all steps up to which the first measured one is enough."""
-STEP_SECONDS = 0.8
-"""For the steps after the first, or a single one where that takes longer."""
 HEAD_ROWS, HEAD_ITERATIONS = 5000, 8
 
 
@@ -121,9 +119,8 @@ def stepping(
     first, others = seconds(steps[-1]), steps[:-1]
     if not others or first * total < QUICK:
         return first, 1
-    number = min(MADE, max(1, int(STEP_SECONDS / first)))
-    found = [seconds(step) for step in _spread(others, number)]
-    return mean(found), 1 + len(found)
+    found = [seconds(step) for step in _spread(others, MADE)]
+    return median(found), 1 + len(found)
 
 
 def _read(model: Classifier, rows: Rows, batch: Sequence[int]) -> float:

@@ -246,3 +246,15 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(catalog, "find", lambda name: empty)
         with pytest.raises(NotFound, match=r"has no tokenizer\.json"):
             reader("empty")
+
+
+def test_long_texts_are_counted_in_parts_and_very_long_ones_from_their_beginning():
+    long = "is it possible to return the grinder? " * 8_000
+    untruncated = Tokenizer.from_file(str(MINI.tokenizer))
+    untruncated.no_truncation()
+    untruncated.no_padding()
+    expected = len(untruncated.encode(long).ids)
+    assert count(some(long, "a", long), MINI.tokenizer).to_list() == [expected, 3, expected]
+    (estimated,) = count(some(long * 5), MINI.tokenizer)
+    assert abs(estimated - 5 * expected) < 50
+    assert num_read(long, MINI) == num_read(long[:20_000], MINI)

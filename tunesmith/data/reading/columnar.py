@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from tunesmith.data.findings import enumerated
-from tunesmith.data.reading.content import Content, refused
-from tunesmith.data.reading.table import Table, complete
+from tunesmith.data.reading.content import Content, check_ratio, refused
+from tunesmith.data.reading.table import MOST_COLUMNS, Table, complete, written_size
+from tunesmith.data.reading.trial import require_survival
 from tunesmith.errors import ConfigError, DataError, nearest
 from tunesmith.events import Decision
 
@@ -35,7 +36,7 @@ def read(content: Content) -> Table:
     path, mark = content.path, content.head[:6]
     if mark.startswith(_PARQUET):
         if not _ends_in(content, _PARQUET):
-            raise _damaged("Parquet", path)
+            raise _damaged("Parquet file", path)
         frame = _frame(content, pl.read_parquet, "Parquet")
         classes = _classes(_frame(content, pl.read_parquet_metadata, "Parquet").get("huggingface"))
         form = Decision(what="table", value="Parquet", reason="it starts with the Parquet mark")
@@ -49,7 +50,9 @@ def read(content: Content) -> Table:
     else:
         suffix = content.suffix
         raise refused(path, f"is named {suffix} but is no {_SUFFIXES[suffix]} file")
-    return _table(frame, path, [form], classes)
+    table = _table(frame, path, [form], classes)
+    check_ratio(written_size(table.columns), content.size, path)
+    return table
 
 
 def read_folder(folder: Path, part: str | None = None) -> Table:
@@ -68,10 +71,10 @@ def read_folder(folder: Path, part: str | None = None) -> Table:
         inner = folder / Path(split).name
     elif part is not None:
         raise ConfigError(f"{folder} has no parts to choose {part!r} from.", fix="Leave it out.")
-    frames = [
-        _frame(Content(path=file, suffix=file.suffix), pl.read_ipc_stream, "Arrow")
-        for file in _data_files(inner)
-    ]
+    files = [Content(path=file, suffix=file.suffix) for file in _data_files(inner)]
+    for file in files:
+        require_survival(file)
+    frames = [_frame(file, pl.read_ipc_stream, "Arrow") for file in files]
     try:
         frame = pl.concat(frames)
     except pl.exceptions.PolarsError:
@@ -82,7 +85,9 @@ def read_folder(folder: Path, part: str | None = None) -> Table:
     classes = _classes(info.read_text("utf-8", "replace") if info.is_file() else None)
     reason = f"the folder holds {info.name} and Arrow files"
     form = Decision(what="table", value="a data set saved by datasets", reason=reason)
-    return _table(frame, folder, [form, *decisions], classes)
+    table = _table(frame, folder, [form, *decisions], classes)
+    check_ratio(written_size(table.columns), sum(file.size for file in files), folder)
+    return table
 
 
 def _choose(splits: Sequence[str], part: str | None, folder: Path) -> tuple[str, str]:
@@ -162,6 +167,12 @@ def _table(
     classes: Mapping[str, Sequence[str]],
 ) -> Table:
     """Every column as text: numbers as written, classes by name, lists and structs as JSON."""
+    if frame.width > MOST_COLUMNS:
+        raise DataError(
+            f"The table has {frame.width:,} columns, more than a table of text has.",
+            fix="Save it with the columns that matter only.",
+            path=path,
+        )
     out = [name for name, kind in frame.schema.items() if _holds_bytes(kind)]
     if out:
         names = ", ".join(map(repr, out))

@@ -52,6 +52,11 @@ class Content:
     """The bytes; None when they are read from `path` itself, as they are."""
     decisions: tuple[Decision, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Its bytes. Raises OSError."""
+        return self.path.stat().st_size if self.raw is None else len(self.raw)
+
     def open(self) -> BinaryIO:
         """A new file object at the first byte. Raises OSError."""
         return self.path.open("rb") if self.raw is None else io.BytesIO(self.raw)
@@ -132,11 +137,16 @@ def check_size(num_bytes: int, packed: int, path: Path) -> None:
         raise DataError(
             f"The file holds more than {LARGEST / 1e9:.1f} GB once unpacked.", fix=fix, path=path
         )
+    check_ratio(num_bytes, packed, path)
+
+
+def check_ratio(num_bytes: int, packed: int, path: Path) -> None:
+    """Raise DataError when `num_bytes` are far more than the `packed` bytes they came from."""
     if num_bytes > SUSPICIOUS_BYTES and num_bytes > SUSPICIOUS_RATIO * packed:
         raise DataError(
             f"The file holds over {SUSPICIOUS_RATIO} times as many bytes as it has on disk, "
             "as files do that are made to fill the memory.",
-            fix="If you trust it, unpack it first and give the file itself.",
+            fix="If you trust it, unpack it first and give the file itself, or save it as CSV.",
             path=path,
         )
 

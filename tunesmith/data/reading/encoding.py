@@ -32,6 +32,7 @@ _KNOWN = (
     *("cp1250", "cp1251", "cp1253", "cp1254", "cp437", "cp850", "mac-roman", "koi8-r"),
     *("shift_jis", "cp932", "euc-jp", "gb18030", "gbk", "big5", "euc-kr", "ascii"),
 )
+_OF_NAMES_AND_CODE = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _NOT_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
@@ -105,12 +106,16 @@ def _as_asked(content: Content, encoding: str) -> Text:
     try:
         codec = codecs.lookup(encoding).name
         b"a".decode(encoding, "ignore")  # raises where bytes do not become text, as with rot13
+        if codec in _OF_NAMES_AND_CODE:
+            raise LookupError
     except (LookupError, UnicodeError):
         fix = nearest(encoding, _KNOWN)
         raise ConfigError(f"There is no encoding named {encoding!r}.", fix=fix) from None
     if codec == "utf-8":
         codec = "utf-8-sig"  # takes away the mark where there is one
     name = _NAMES.get(codec.removesuffix("-sig"), encoding)
+    if codec in ("utf-16", "utf-32"):
+        codec = _with_order(codec, content.head)
     text = Text(content=content, codec=codec, name=name, reason="as asked")
     line = _undecodable_line(content, codec)
     return text if line is None else _lenient(text, line)
@@ -160,6 +165,16 @@ def _utf16_without_mark(head: bytes) -> str | None:
 
 def _is_valid(content: Content, codec: str) -> bool:
     return _undecodable_line(content, codec) is None
+
+
+def _with_order(codec: str, head: bytes) -> str:
+    """UTF-16 or UTF-32 with the order of the bytes, where no mark at the start tells it."""
+    if head.startswith(tuple(mark for mark, name, _ in _MARKS if name == codec)):
+        return codec
+    width = 2 if codec == "utf-16" else 4
+    # In most characters the byte that counts most is zero.
+    first, last = head[:4096:width].count(0), head[width - 1 : 4096 : width].count(0)
+    return f"{codec}-be" if first > last else f"{codec}-le"
 
 
 def _undecodable_line(content: Content, codec: str) -> int | None:

@@ -10,6 +10,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import fastexcel
 import polars as pl
 
 from tunesmith.data.findings import counted, enumerated
-from tunesmith.data.reading.content import Content, check_size, refused
-from tunesmith.data.reading.table import MOST_COLUMNS, Table, named, no_fates
+from tunesmith.data.reading.content import Content, check_ratio, check_size, refused
+from tunesmith.data.reading.table import MOST_COLUMNS, Table, named, no_fates, written_size
 from tunesmith.errors import ConfigError, DataError, nearest
 from tunesmith.events import Decision
 
@@ -50,18 +51,8 @@ class _Sheet:
     num_trailing: int
     """Empty rows after the last with a value, and below, those in between."""
     num_between: int
-
-    @property
-    def num_filled(self) -> int:
-        """Cells with a value, from the header on."""
-        if self.header < 0:
-            return 0
-        return sum(self.cells.slice(self.header).select(pl.all().count()).row(0))
-
-    @property
-    def num_rows(self) -> int:
-        """Rows below the header."""
-        return self.cells.height - self.header - 1 if self.header >= 0 else 0
+    num_filled: int
+    """Cells with a value, from the header on."""
 
 
 def is_workbook(content: Content) -> bool:
@@ -75,20 +66,21 @@ def read(content: Content, sheet: str | None = None) -> Table:
     Raises: DataError for what is no workbook, damaged, protected or unsafe; ConfigError for a
     sheet that is not there.
     """
-    _check(content)
+    num_parts = _check(content)
     try:
         # The content is checked; it is read again as it may be in memory only.
         with content.open() as file:
             book = fastexcel.read_excel(file.read())
         names = book.sheet_names
+        if len(names) > num_parts:  # one part under many names would be read many times
+            raise _damaged(content.path)
         if sheet is not None and sheet not in names:
             raise ConfigError(f"There is no sheet named {sheet!r}.", fix=nearest(sheet, names))
-        sheets = [_load(book, name) for name in (names if sheet is None else [sheet])]
+        best, filled = _fullest(book, names if sheet is None else [sheet], content)
     except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:
         if "password" in str(error).lower():
             raise _protected(content.path) from None
         raise _damaged(content.path) from None
-    best = max(sheets, key=lambda candidate: candidate.num_filled)
     if not best.num_filled:
         raise DataError(
             f"No sheet of the workbook holds a table: {enumerated(map(repr, names))}."
@@ -97,16 +89,35 @@ def read(content: Content, sheet: str | None = None) -> Table:
             fix="Put the column names into one row and the values below them.",
             path=content.path,
         )
-    return _table(best, content.path, _why(best, sheets, asked=sheet is not None))
+    return _table(best, content.path, _why(best, filled, asked=sheet is not None))
 
 
-def _why(best: _Sheet, sheets: list[_Sheet], *, asked: bool) -> str:
+def _fullest(book: Any, names: Sequence[str], content: Content) -> tuple[_Sheet, dict[str, int]]:
+    """The sheet with most cells, of two the first; and how many each of them has.
+
+    Raises: DataError for one that repeats a shared text so often that it would fill the memory.
+    """
+    best, filled = None, {}
+    for name in names:
+        sheet = _load(book, name)
+        check_ratio(written_size(sheet.cells), content.size, content.path)
+        filled[name] = sheet.num_filled
+        if best is None or sheet.num_filled > best.num_filled:
+            best = sheet
+    if best is None:
+        raise _damaged(content.path)
+    return best, filled
+
+
+def _why(best: _Sheet, filled: Mapping[str, int], *, asked: bool) -> str:
     if asked:
         return "as asked"
-    if len(sheets) == 1:
+    if len(filled) == 1:
         return "it is the only one"
     others = (
-        f"{s.name!r} ({counted(s.num_filled, 'cell')})" for s in sheets if s.name != best.name
+        f"{name!r} ({counted(number, 'cell')})"
+        for name, number in filled.items()
+        if name != best.name
     )
     cells = counted(best.num_filled, "filled cell")
     return f"it holds most, {cells} below a header; there is also {enumerated(others)}"
@@ -159,6 +170,7 @@ def _load(book: Any, name: str) -> _Sheet:
             header=-1,
             num_trailing=0,
             num_between=0,
+            num_filled=0,
         )
     per_row = cells.select(pl.sum_horizontal(pl.all().is_not_null()).alias("n"))["n"]
     places = (per_row > 0).arg_true()
@@ -173,6 +185,7 @@ def _load(book: Any, name: str) -> _Sheet:
         header=header,
         num_trailing=num_rows - last - 1,
         num_between=last + 1 - int(places[0]) - cells.height,
+        num_filled=sum(cells.slice(header).select(pl.all().count()).row(0)) if header >= 0 else 0,
     )
 
 
@@ -186,8 +199,11 @@ def _header(filled: pl.Series) -> int:
     return int(fits[0]) if len(fits) else -1
 
 
-def _check(content: Content) -> None:
-    """Raise DataError for what is no workbook, or would fill the memory when opened."""
+def _check(content: Content) -> int:
+    """The number of the workbook's parts.
+
+    Raises: DataError for what is no workbook, or would fill the memory when opened.
+    """
     path = content.path
     if content.head.startswith(_OLE):
         if _ENCRYPTED in content.head or _ENCRYPTED in _tail(content):
@@ -206,6 +222,7 @@ def _check(content: Content) -> None:
             for info in infos:
                 if info.filename.lower().startswith("xl/worksheets/") and not info.is_dir():
                     _check_extent(book, info, path)
+            return len(infos)
     except _BROKEN_ZIP:
         raise _damaged(path) from None
 

@@ -26,6 +26,7 @@ from tunesmith.data.reading.content import (
 from tunesmith.data.reading.delimited import Delimited
 from tunesmith.data.reading.encoding import Text, decode
 from tunesmith.data.reading.table import Table, named, no_fates
+from tunesmith.data.reading.trial import require_survival
 from tunesmith.errors import ConfigError, DataError, storage_errors
 from tunesmith.events import Decision
 
@@ -66,9 +67,11 @@ def read(source: Path | str, *, encoding: str | None = None, sheet: str | None =
 
 def _table(content: Content, encoding: str | None, sheet: str | None) -> Table:
     if excel.is_workbook(content):
+        require_survival(content, sheet)
         table = excel.read(content, sheet)
     elif columnar.is_columnar(content):
         _refuse_sheet(sheet, content)
+        require_survival(content)
         table = columnar.read(content)
     elif content.head.startswith(b"%PDF"):
         raise refused(content.path, "is a PDF file")

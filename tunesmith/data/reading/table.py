@@ -43,6 +43,13 @@ def no_fates(num_rows: int) -> pl.Series:
     return pl.repeat(None, num_rows, dtype=pl.String, eager=True)
 
 
+def written_size(columns: pl.DataFrame) -> int:
+    """About how many bytes the columns (of text) take when every value is written out, as in CSV;
+    in memory, values that are equal may be held once."""
+    texts = columns.select(pl.all().str.len_bytes().sum()).row(0) if columns.width else ()
+    return int(sum(texts)) + columns.width * columns.height
+
+
 def complete(
     path: Path,
     columns: pl.DataFrame,

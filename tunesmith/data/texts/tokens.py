@@ -25,6 +25,8 @@ from tunesmith.events import Decision
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+LONG, LONGEST = 200_000, 1_000_000
+"""Characters of a text: beyond the first it is tokenized in parts, beyond the second not at all."""
 SAMPLE = 20_000
 """Texts of a long table that are counted to see how lengths are spread."""
 _CHUNK = 2**18  # bytes of texts that are tokens at a time: some 10 MB
@@ -128,12 +130,17 @@ def count(texts: pl.Series, tokenizer: Path, *, special: bool = True) -> pl.Seri
 
     special  whether the special tokens around a text count too.
     """
-    run = _load(tokenizer).encode_batch_fast
+    loaded = _load(tokenizer)
+    around = loaded.num_special_tokens_to_add(False) if special else 0
     numbers = np.empty(len(texts), np.uint32)
     done = 0
     for chunk in _chunks(texts):
-        encodings = run(chunk, add_special_tokens=special)
-        numbers[done : done + len(chunk)] = [len(encoding) for encoding in encodings]
+        if len(chunk) == 1 and len(chunk[0]) > LONG:
+            found = [around + _count_long(chunk[0], loaded)]
+        else:
+            encodings = loaded.encode_batch_fast(chunk, add_special_tokens=special)
+            found = [len(encoding) for encoding in encodings]
+        numbers[done : done + len(chunk)] = found
         done += len(chunk)
     return pl.Series("tokens", numbers)
 
@@ -152,9 +159,13 @@ def num_read(text: str, reader: Reader) -> int:
     """How many characters of a text are within the limit."""
     tokenizer = _load(reader.tokenizer)
     room = reader.limit - tokenizer.num_special_tokens_to_add(False)
-    places = tokenizer.encode(text, add_special_tokens=False).offsets
+    # So many characters mostly have more tokens than are read; else all of the text is looked at.
+    for start in (text[: 50 * reader.limit], text[:LONG]):
+        places = tokenizer.encode(start, add_special_tokens=False).offsets
+        if room < len(places) or len(start) == len(text):
+            break
     if room >= len(places):
-        return len(text)
+        return len(start)
     return int(places[room - 1][1]) if room > 0 else 0
 
 
@@ -189,6 +200,20 @@ def _most_tokens(tokenizer: Tokenizer) -> int | None:
             if not (splitter.add_prefix_space or model.byte_fallback):  # these add to a text
                 return 3 if normalizer == "NFC" else 1
     return None
+
+
+def _count_long(text: str, tokenizer: Tokenizer) -> int:
+    """Tokens of a very long text, in parts, since a tokenizer takes a thousand times a text's size
+    of memory. Parts begin with a space where they can: tokens do not go over one. What comes after
+    the first `LONGEST` characters is taken to have as many tokens a character as they have."""
+    start = tokens = 0
+    while start < min(len(text), LONGEST):
+        stop = min(start + LONG, len(text))
+        if stop < len(text) and (space := text.rfind(" ", start + LONG // 2, stop)) > 0:
+            stop = space
+        tokens += len(tokenizer.encode(text[start:stop], add_special_tokens=False))
+        start = stop
+    return tokens * len(text) // max(1, start)
 
 
 def _chunks(texts: pl.Series) -> Iterator[list[str]]:
