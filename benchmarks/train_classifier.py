@@ -51,7 +51,7 @@ def ours(table: compare.Table, settings: dict[str, Any]) -> float:
     base = catalog.find(catalog.DEFAULT)
     labels = sorted({label for _, label in table})
     model = classifier.from_base(base, labels, precision=settings["precision"])
-    rows = examples.encode(model, [t for t, _ in table], [a for _, a in table])
+    rows = examples.encode(model, [t for t, _ in table], [a for _, a in table], soft=False)
     fitting = list(range(1, len(rows)))
     steps = steps_of_epoch(rows.lengths, fitting, batch_size=None, seed=0, epoch=0)
     with tempfile.TemporaryDirectory() as folder:
