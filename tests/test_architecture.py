@@ -39,6 +39,8 @@ WALLS = {
 HOMES = {
     "torch": {"model", "training", "serving"},
     "transformers": {"model"},
+    "peft": {"model"},
+    "llguidance": {"serving"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "fastapi": {"server"},

@@ -32,7 +32,11 @@ class Hyperparameters(Request):
 class Options(Request):
     """Ours: the `tunesmith` object of a job. Absent means: the one-click recipe decides."""
 
-    method: Literal["auto", "head", "full"] = "auto"
+    method: Literal["auto", "head", "full", "lora", "qlora"] = "auto"
+    """head and full: of encoders; full, lora and qlora (4-bit weights): of causal models."""
+    task: Literal["chat", "classify"] = "chat"
+    """Of causal models. classify: the answers of the training file are the only ones; one of them
+    is chosen by its probability, none is made up."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -47,6 +51,19 @@ class Options(Request):
     """balanced: the loss of each class weighs alike, whatever its number of examples."""
     parity_examples: Annotated[int, Field(ge=1, le=1000)] = 50
     """Held-out prompts whose answers the trainer notes for the parity gate."""
+    lora_rank: Annotated[int, Field(ge=1, le=1024)] | None = None
+    lora_alpha: Annotated[float, Field(gt=0)] | None = None
+    """Absent: twice the rank."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    lora_targets: tuple[str, ...] = ()
+    """Names of layers that get an adapter; none: all linear ones but the output layer."""
+    use_dora: bool = False
+    use_rslora: bool = False
+    neftune_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """Noise on the embeddings while training (Jain et al. 2023)."""
+    packing: Literal["auto", "packed", "padded"] = "auto"
+    gradient_checkpointing: bool | None = None
+    """Compute activations twice instead of keeping them. Absent: where memory would not do."""
     soft_labels: bool = False
     """Lines of one text are votes on it: one example, each label by its share of them."""
     cleaning: tuple[str, ...] | None = None
