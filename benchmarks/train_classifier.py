@@ -28,8 +28,9 @@ from tunesmith.model.precision import faster
 from tunesmith.training import examples
 from tunesmith.training.__main__ import keep_freed_memory
 from tunesmith.training.batches import steps_of_epoch
+from tunesmith.training.classifier import ClassifierLearner, Looks
 from tunesmith.training.job import Job
-from tunesmith.training.loop import Looks, Plan, tune
+from tunesmith.training.loop import Plan, tune
 
 WARM_UP = 3
 """Steps that are not timed."""
@@ -63,10 +64,11 @@ def ours(table: compare.Table, settings: dict[str, Any]) -> float:
         plan = Plan(
             epochs=2, epochs_reason="", batch_size=1, batch_reason="", rows_per_step=None,
             multiplier=1.0, rate=base.learning_rate, per_epoch=len(steps), total=2 * len(steps),
-            look_every=10**9,
+            look_every=10**9, patience=9,
         )  # fmt: skip
-        looks = Looks(rows=rows, dev=[0], fitting=fitting, valid=None, patience=9)
-        run = tune(job, model, rows, plan, torch.ones(len(labels)), looks)
+        looks = Looks(rows=rows, dev=[0], fitting=fitting, valid=None)
+        learner = ClassifierLearner(job, model, plan, torch.ones(len(labels)), looks)
+        run = tune(job, learner, plan)
         tokens, started = 0, 0.0
         for step, event in enumerate(run, 1):
             if step == WARM_UP:

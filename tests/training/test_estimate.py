@@ -5,6 +5,7 @@ import torch
 
 from tunesmith.errors import ConfigError
 from tunesmith.model import classifier
+from tunesmith.training import classifier as learner
 from tunesmith.training import classify, estimate, loop, machine, probe
 from tunesmith.training.job import Job
 
@@ -129,7 +130,7 @@ def test_too_little_memory_is_refused_with_what_would_fit(job_dir, monkeypatch):
     needed = told(train(job_dir(**settings))[0]).data["estimate"]["memory"]
     monkeypatch.setattr(machine, "memory_taken", lambda: needed)
     monkeypatch.setattr(machine, "memory_left", lambda: 0)
-    monkeypatch.setattr(loop, "take_step", None)  # nothing is trained
+    monkeypatch.setattr(learner, "take_step", None)  # nothing is trained
     monkeypatch.setattr(probe, "take_step", None)
     with pytest.raises(ConfigError, match="of memory, and there are") as caught:
         train(job_dir(**settings))

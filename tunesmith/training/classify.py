@@ -27,6 +27,7 @@ from tunesmith.events import Decision, Event
 from tunesmith.model import classifier
 from tunesmith.model.classifier import Classifier
 from tunesmith.model.precision import Precision, faster
+from tunesmith.training.classifier import ClassifierLearner, Looks, plan_of
 from tunesmith.training.estimate import estimate
 from tunesmith.training.examples import (
     Rows,
@@ -40,8 +41,8 @@ from tunesmith.training.examples import (
 )
 from tunesmith.training.head import Head, choose_head, fit_head
 from tunesmith.training.job import Job, replace_folder, write_json, write_lines
-from tunesmith.training.loop import KEPT_CHECKPOINTS, Looks, Plan, metrics_of, tune
-from tunesmith.training.state import STATE_EVERY, Position, tell_and_save
+from tunesmith.training.loop import KEPT_CHECKPOINTS, metrics_of, tune
+from tunesmith.training.state import Position, Saving, tell_and_save
 
 PROGRESS_EVERY = 1.0
 """Seconds between words on how far the reading has come."""
@@ -91,13 +92,12 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     )
 
     # 3. What all of it will take on this machine; refused where it cannot fit.
-    plan = Plan.of(job, rows.lengths, fitting)
+    plan = plan_of(job, rows.lengths, fitting)
     looks = Looks(
         rows=rows,
         dev=dev,
         fitting=fitting,
         valid=_sample(held_out, VALID_SAMPLE) if held_out else None,
-        patience=options.early_stopping_patience,
     )
     expected = estimate(job, model, plan, weights, looks, held_out)
     yield expected.event()
@@ -117,7 +117,8 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         yield decide("n_epochs", f"at most {plan.epochs}", plan.epochs_reason)
         yield decide("batch_size", f"about {plan.batch_size} examples", plan.batch_reason)
         model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
-        position = yield from tune(job, model, rows, plan, weights, looks)
+        learner = ClassifierLearner(job, model, plan, weights, looks)
+        position = yield from tune(job, learner, plan)
 
     # 6. Keep the better one. The head alone is fitted again, to all examples.
     full = position.best_step > 0 and (options.method == "full" or position.best_loss < head_loss)
@@ -199,7 +200,8 @@ def _features(job: Job, model: Classifier, rows: Rows) -> Generator[Event, None,
         return features
     tokens = sum(rows.lengths[i] for i in left)
     yield Event(kind="note", message=f"Reading {len(left):,} texts, {tokens:,} tokens, once")
-    started = told = saved_at = time.monotonic()
+    started = told = time.monotonic()
+    saving = Saving()
     for batch, part in model.batches(model.features, [rows.encoded[i] for i in left]):
         if not len(features):
             features = torch.empty(len(rows), part.shape[1])
@@ -207,12 +209,10 @@ def _features(job: Job, model: Classifier, rows: Rows) -> Generator[Event, None,
         done += len(batch)
         if time.monotonic() - told > PROGRESS_EVERY:
             told = time.monotonic()
-            is_due = told - saved_at > STATE_EVERY
             data = {"done": done, "total": len(rows)}
             event = Event(kind="progress", message="Reading the texts", data=data)
             save = partial(_keep_features, kept, features, done)
-            yield from tell_and_save(event, save, is_due=is_due)
-            saved_at = time.monotonic() if is_due else saved_at
+            yield from tell_and_save(event, save, saving)
     seconds = time.monotonic() - started
     yield Event(
         kind="note",

@@ -21,10 +21,11 @@ from tunesmith.events import Event
 from tunesmith.model.classifier import Classifier
 from tunesmith.training import machine, probe
 from tunesmith.training.batches import steps_of_epoch
+from tunesmith.training.classifier import Looks
 from tunesmith.training.examples import Rows
 from tunesmith.training.head import ITERATIONS, STRENGTHS
 from tunesmith.training.job import Job, write_json
-from tunesmith.training.loop import KEPT_CHECKPOINTS, Looks, Plan
+from tunesmith.training.loop import KEPT_CHECKPOINTS, Plan
 from tunesmith.training.room import MOMENTS, Disk, Memory, size
 
 FLOAT = 4

@@ -48,10 +48,11 @@ class Job:
         """Read JOB_DIR/job.json."""
         data = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         start_from, validation = data.get("start_from"), data.get("validation_file")
+        name, kept_in = data["base_model"], data.get("base_folder")
         return cls(
             folder=folder,
             name=data["job"],
-            base=catalog.find(data["base_model"]),
+            base=catalog.of_folder(Path(kept_in), name=name) if kept_in else catalog.find(name),
             start_from=Path(start_from) if start_from else None,
             training_file=Path(data["training_file"]),
             validation_file=Path(validation) if validation else None,

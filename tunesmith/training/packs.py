@@ -102,25 +102,31 @@ def num_trained(row: Rendered) -> int:
 
 
 def steps_of_epoch(
-    costs: Sequence[int], *, batch_size: int, packed: bool, seed: int, epoch: int
+    costs: Sequence[int],
+    *,
+    batch_size: int,
+    packed: bool,
+    seed: int,
+    epoch: int,
+    budget: int = BATCH_TOKENS,
 ) -> list[Step]:
     """The steps of one epoch, drawn from (seed, epoch) alone; every row is in exactly one.
 
     costs: of every row, tokens as `needed` has them. A row may stand for a pair of texts, whose
     cost is the sum of both when packed and twice the longer one when padded.
-    Each step has `batch_size` rows (the last may have fewer), in micro-batches of at most
-    `BATCH_TOKENS`. Packed, rows meet by chance; padded, they have near-equal lengths.
+    Each step has `batch_size` rows (the last may have fewer), in micro-batches of at most `budget`
+    tokens. Packed, rows meet by chance; padded, they have near-equal lengths.
     """
     draw = random.Random(f"{seed}/{epoch}")
     order = list(range(len(costs)))
     draw.shuffle(order)
     if packed:
-        return [packs(costs, rows, BATCH_TOKENS) for rows in _cut(order, batch_size)]
+        return [packs(costs, rows, budget) for rows in _cut(order, batch_size)]
     steps: list[Step] = []
     for window in _cut(order, batch_size * WINDOW):
         window.sort(key=costs.__getitem__)
         for rows in _cut(window, batch_size):
-            steps.append(list(by_length(costs, rows, BATCH_TOKENS)))
+            steps.append(list(by_length(costs, rows, budget)))
     draw.shuffle(steps)
     return steps
 

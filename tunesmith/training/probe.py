@@ -21,10 +21,10 @@ from tunesmith.errors import storage_errors
 from tunesmith.model.classifier import Classifier
 from tunesmith.model.tokens import BATCH_TOKENS, by_length
 from tunesmith.training.batches import Step
+from tunesmith.training.classifier import optimizer_for, take_step
 from tunesmith.training.examples import Rows
 from tunesmith.training.head import fit_head
 from tunesmith.training.job import Job
-from tunesmith.training.loop import optimizer_for, take_step
 
 T = TypeVar("T")
 
