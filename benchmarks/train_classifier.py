@@ -59,7 +59,8 @@ def ours(table: compare.Table, settings: dict[str, Any]) -> float:
         job = Job(
             folder=Path(folder), name="bench", base=base, start_from=None,
             training_file=Path(), validation_file=None, seed=0,
-            hyperparameters=wire.Hyperparameters(), options=wire.Options(), threads=0,
+            objective="supervised", hyperparameters=wire.PreferenceHyperparameters(),
+            options=wire.Options(), threads=0,
         )  # fmt: skip
         plan = Plan(
             epochs=2, epochs_reason="", batch_size=1, batch_reason="", rows_per_step=None,

@@ -6,7 +6,7 @@ import torch
 from tunesmith.errors import ConfigError
 from tunesmith.model import classifier
 from tunesmith.training import classifier as learner
-from tunesmith.training import classify, estimate, loop, machine, probe
+from tunesmith.training import classify, estimate, loop, machine, probe, results
 from tunesmith.training.job import Job
 
 
@@ -172,7 +172,7 @@ def test_the_disk_is_never_fuller_than_it_says(job_dir, monkeypatch):
         seen.append(sum(f.stat().st_size for f in folder.rglob("*.safetensors")))
         replace(new, old)
 
-    for module in (loop, classify):
+    for module in (loop, results):
         monkeypatch.setattr(module, "replace_folder", watched)
     monkeypatch.setattr("tunesmith.training.state.replace_folder", watched)
     events, _ = train(folder)

@@ -9,13 +9,18 @@ Does not know: torch, so that who only asks what a folder holds need not load it
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tunesmith.data.chat.spans import content_text
+from tunesmith.data.texts.cleaning import LONGEST, clean_text
+from tunesmith.data.texts.sensitive import mask_text
 from tunesmith.errors import ConfigError, NotFound
 
 Precision = Literal["fp32", "bf16"]
+Method = Literal["full", "lora", "qlora"]
 
 CARD = "tunesmith.json"
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -29,7 +34,7 @@ class CausalCard:
     """As the job named it."""
     base_folder: str
     """Where the base model's files were; an adapter needs them."""
-    method: Literal["full", "lora", "qlora"]
+    method: Method
     max_length: int
     """Tokens of a prompt and its answer together."""
     precision: Precision = "fp32"
@@ -46,6 +51,19 @@ class CausalCard:
     def is_adapter(self) -> bool:
         """Whether the folder holds only what was added to the base model."""
         return self.method != "full"
+
+    def cleaned(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Messages as they are read: where texts are classified, what the user says is cleaned."""
+        return [
+            {**message, "content": self._clean(content_text(message.get("content")))}
+            if self.labels and message["role"] == "user"
+            else dict(message)
+            for message in messages
+        ]
+
+    def _clean(self, text: str) -> str:
+        text = clean_text(text[:LONGEST], self.cleaning)
+        return mask_text(text, self.mask) if self.mask else text
 
     def save(self, folder: Path) -> None:
         """Write it into `folder`."""

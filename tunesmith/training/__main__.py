@@ -66,7 +66,10 @@ def run(folder: Path) -> int:
 
     torch.set_num_threads(job.threads or len(os.sched_getaffinity(0)))
     keep_freed_memory()
-    from tunesmith.training.classify import fit
+    if job.base.kind == "causal":
+        from tunesmith.training.causal.fit import fit
+    else:
+        from tunesmith.training.classify import fit
 
     is_asked = False
 

@@ -11,7 +11,6 @@ Does not know: processes, servers, who reads the events.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -40,8 +39,9 @@ from tunesmith.training.examples import (
     tell_cuts,
 )
 from tunesmith.training.head import Head, choose_head, fit_head
-from tunesmith.training.job import Job, replace_folder, write_json, write_lines
-from tunesmith.training.loop import KEPT_CHECKPOINTS, metrics_of, tune
+from tunesmith.training.job import Job, write_json, write_lines
+from tunesmith.training.loop import metrics_of, tune
+from tunesmith.training.results import checkpoints, save_model
 from tunesmith.training.state import Position, Saving, tell_and_save
 
 PROGRESS_EVERY = 1.0
@@ -141,7 +141,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         message = f"Full validation loss={seen.loss:.2f}, accuracy={seen.accuracy:.3f}"
         yield Event(kind="note", message=message, data=final)
     _write_samples(job, model, _sample(held_out or rows.take(dev), options.parity_examples))
-    _save(job, model)
+    save_model(job, model)
     chosen = position.best_step if full else int(at_head["step"])
     position.metrics_at.setdefault(str(chosen), metrics_of(at_head))
     return {
@@ -151,7 +151,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
             "batch_size": plan.batch_size,
             "learning_rate_multiplier": plan.multiplier,
         },
-        "checkpoints": _checkpoints(job, position, chosen, final),
+        "checkpoints": checkpoints(job, position, chosen, final),
         "facts": {
             "labels": labels,
             "method": "full" if full else "head",
@@ -269,35 +269,3 @@ def _write_samples(job: Job, model: Classifier, rows: Rows) -> None:
     labels = model.card.labels
     lines = ({"text": text, "label": labels[i], "logprob": value} for text, i, value in answers)
     write_lines(job.folder / "samples.jsonl", lines)
-
-
-def _save(job: Job, model: Classifier) -> None:
-    new = Path(f"{job.model}.new")
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        model.save(new)
-        replace_folder(new, job.model)
-    except OSError as error:
-        raise storage_error(error, new) from error
-
-
-def _checkpoints(
-    job: Job, position: Position, chosen: int, final: dict[str, float]
-) -> list[dict[str, Any]]:
-    """Epoch ends before the chosen step, as folders in `checkpoints/`, then the model itself."""
-    earlier = [
-        step
-        for step in sorted(map(int, position.metrics_at))
-        if step < chosen
-        and ((job.state / f"epoch-{step}").exists() or (job.checkpoints / f"step-{step}").exists())
-    ]
-    out = []
-    for step in earlier[1 - KEPT_CHECKPOINTS :]:
-        folder = job.checkpoints / f"step-{step}"
-        if not folder.exists():  # else a process before this one came as far as here
-            job.checkpoints.mkdir(exist_ok=True)
-            (job.state / f"epoch-{step}").rename(folder)
-        metrics = position.metrics_at[str(step)]
-        out.append({"step": step, "folder": f"checkpoints/{folder.name}", "metrics": metrics})
-    metrics = position.metrics_at[str(chosen)] | final
-    return [*out, {"step": chosen, "folder": "model", "metrics": metrics}]

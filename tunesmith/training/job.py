@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunesmith import catalog, wire
 from tunesmith.errors import storage_error
@@ -39,7 +39,9 @@ class Job:
     training_file: Path
     validation_file: Path | None
     seed: int
-    hyperparameters: wire.Hyperparameters
+    objective: Literal["supervised", "dpo"]
+    hyperparameters: wire.PreferenceHyperparameters
+    """beta is of dpo alone."""
     options: wire.Options
     threads: int
 
@@ -57,7 +59,8 @@ class Job:
             training_file=Path(data["training_file"]),
             validation_file=Path(validation) if validation else None,
             seed=data["seed"],
-            hyperparameters=wire.Hyperparameters(**data["hyperparameters"]),
+            objective=data.get("objective", "supervised"),
+            hyperparameters=wire.PreferenceHyperparameters(**data["hyperparameters"]),
             options=wire.Options(**data["options"]),
             threads=data.get("threads", 0),
         )

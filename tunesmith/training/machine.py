@@ -1,6 +1,6 @@
 """What this process has taken of the machine, and may still take: memory and disk, in bytes.
 
-Knows: /proc and control groups, where there are any.
+Knows: /proc and control groups, where there are any, and the GPU.
 Does not know: what the memory is for.
 """
 
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+import torch
 
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 FILES = {
@@ -39,6 +41,24 @@ def memory_left() -> int | None:
     of_machine = _numbers(PROC / "meminfo").get("MemAvailable:")
     left = [*_left_in_groups()] + ([of_machine * 1024] if of_machine else [])
     return max(0, min(left)) if left else None
+
+
+def memory_for_models() -> int | None:
+    """Where models are computed: what this process has of it and may still take."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved()
+    left = memory_left()
+    return None if left is None else memory_taken() + left
+
+
+def model_memory_taken() -> int:
+    """Of that, what this process has now."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else memory_taken()
+
+
+def model_memory_peak() -> int:
+    """Of that, the most so far."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else memory_peak()
 
 
 def disk_left(folder: Path) -> int:
