@@ -26,16 +26,16 @@ Kind = Literal[
 # for classification, and for text, where nobody knows that, the loss at the start.
 FEWEST_STEPS, FEWEST_LOOKS = 6, 3
 """With fewer training losses, or looks at held-out rows, no trend can be told from noise."""
-DIVERGED = 0.25
-"""Of the scale, above the start at the end: no noise of batches goes so far."""
+CLIMB = 0.25
+"""Of the scale, above the start and above guessing: no noise of batches goes so far."""
 RISE, RISE_OF_SCALE = 0.05, 0.01
 """Above the lowest held-out loss, of it and of the scale: a real rise. Less changes no answers."""
 EARLY = 0.25
 """Of the planned steps. Where the best step came sooner, fewer epochs are hardly possible."""
 FALL, FALL_OF_SCALE, FALL_OF_WON = 0.05, 0.03, 1 / 3
-"""What a whole run at the last speed would fall, of the level, of the scale and of all that this one
-won: still falling. A straight line would win all of it again; a curve that settles, exponentially
-with four time constants in a run, a seventh."""
+"""What a whole run at the last speed would fall, of the level, the scale and all that this one won:
+still falling. A straight line would win all of it again; a curve that settles, exponentially with
+three time constants in a run, a quarter."""
 HIGH, HIGH_TEXT = 0.7, 0.8
 """Of the scale: little was learned. Text starts lower, from a model that can write already."""
 HARDLY = 0.05
@@ -96,8 +96,7 @@ class _Run:
     @property
     def start(self) -> float:
         """The loss before anything was learned."""
-        first = [float(self.held_out.losses[0])] if len(self.held_out) else []
-        return max([*first, self.train.start] if self.has_train else first)
+        return self.train.start if self.has_train else float(self.held_out.losses[0])
 
     @property
     def scale(self) -> float:
@@ -111,7 +110,8 @@ class _Run:
             return False
         if not self.has_train:
             return True
-        return train.start - train.level(self.last) < max(HARDLY * train.start, DOUBT * train.doubt)
+        hidden = min(DOUBT * train.doubt, HARDLY * train.start)
+        return train.start - train.level(self.last) < HARDLY * train.start + hidden
 
     @property
     def kept(self) -> int:
@@ -162,11 +162,11 @@ def diagnose(
 
 def _checked(run: _Run) -> list[Diagnosis]:
     """Each symptom once: what is said of a run that diverges or overfits needs no more causes."""
-    if found := _diverged(run):
+    if found := _climbing(run):
         return [found]
     rising, shaking = _rising(run), _jumping(run) or _swinging(run)
     if rising and rising.kind == "unstable":
-        shaking = None
+        return [rising]
     if grave := [found for found in (rising, shaking) if found]:
         return grave
     return [found for found in (_unlearned(run), _gap(run)) if found] or _good_fit(run)
@@ -177,19 +177,28 @@ def _not_a_number(name: str, step: int) -> Diagnosis:
     return Diagnosis("diverged", step, sentence, "Lower learning_rate_multiplier to a tenth.")
 
 
-def _diverged(run: _Run) -> Diagnosis | None:
+def _climbing(run: _Run) -> Diagnosis | None:
+    """Divergence; or instability, where the loss came down again."""
     if not run.has_train:
         return None
     start, end = run.train.start, run.train.level(run.last)
     noise = run.train.noise * math.sqrt(1 / FIRST + 1 / FEWEST_IN_WINDOW)
-    if end - start < max(DIVERGED * run.scale, DOUBT * noise):
+    limit = max(start, run.scale) + max(CLIMB * run.scale, DOUBT * noise)
+    if end > limit:
+        sentence = (
+            f"The training loss ended at {_loss(end)}, above the {_loss(start)} with which it "
+            "began: the steps were too large."
+        )
+        change = "Lower learning_rate_multiplier to a tenth."
+        return Diagnosis("diverged", run.last, sentence, change)
+    step, level = run.train.highest()
+    if level < limit:
         return None
     sentence = (
-        f"The training loss ended at {_loss(end)}, above the {_loss(start)} with which it began: "
-        "the steps were too large."
+        f"The training loss climbed from {_loss(start)} to {_loss(level)} around step {step:,} "
+        f"before it fell to {_loss(end)}: the steps were too large."
     )
-    change = "Lower learning_rate_multiplier to a tenth."
-    return Diagnosis("diverged", run.last, sentence, change)
+    return Diagnosis("unstable", step, sentence, "Lower learning_rate_multiplier to a third.")
 
 
 def _rising(run: _Run) -> Diagnosis | None:
@@ -216,8 +225,8 @@ def _rising(run: _Run) -> Diagnosis | None:
         return Diagnosis("unstable", step, sentence, "Halve learning_rate_multiplier.")
     fell = f"fell from {_loss(then)} to {_loss(now)}"
     sentence = (
-        f"The loss on held-out rows was lowest at step {step:,} ({_loss(low)}) and rose to "
-        f"{_loss(end)} by step {last:,}, by {percent(end / low - 1)}, while the training loss "
+        f"The loss on held-out rows was lowest at step {step:,} ({_loss(low)}) and rose by "
+        f"{_loss(end - low)} to {_loss(end)} by step {last:,}, while the training loss "
         f"{fell if then - now > RISE * then else f'stayed at {_loss(now)}'}: from then on the "
         f"model learned its training rows by heart.{_accuracies(run, step, last)}"
     )
@@ -291,10 +300,10 @@ def _unlearned(run: _Run) -> Diagnosis | None:
     curve = run.held_out if len(run.held_out) > FEWEST_LOOKS or not run.has_train else run.train
     known = [run.train.level(run.last)] if run.has_train else []
     known += [float(run.held_out.losses[-2:].mean())] if run.has_looks else []
-    level, end = min(known), curve.end()
-    speed = end.fall / max(1, end.steps)
+    level, end = min(known), curve.end(run.total)
     needed = max(FALL * level, FALL_OF_SCALE * run.scale, FALL_OF_WON * (run.start - level))
-    is_falling = speed * run.last > needed and end.fall > DOUBT * end.doubt
+    is_falling = end.fall > max(end.share * needed, DOUBT * end.doubt)
+    speed = end.fall / max(1, end.steps)
     if level >= (HIGH if run.num_labels else HIGH_TEXT) * run.scale:
         return _underfitting(run, level, speed if is_falling else None)
     if not is_falling:
@@ -302,7 +311,8 @@ def _unlearned(run: _Run) -> Diagnosis | None:
     name = "loss on held-out rows" if curve is run.held_out else "training loss"
     sentence = (
         f"The {name} was still falling when training ended at step {run.last:,}: by "
-        f"{_loss(end.fall)} over the last {end.steps:,} steps, to {_loss(curve.losses[-1])}."
+        f"{_loss(end.fall)} over the last {end.steps:,} steps, {_loss(100 * speed)} per 100 steps, "
+        f"to {_loss(curve.losses[-1])}."
     )
     return Diagnosis("still learning", run.last, sentence, _longer(run))
 

@@ -41,7 +41,8 @@ def main() -> int:
     if asked.stop_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     with (asked.job_dir / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # an earlier process on this folder may still be dying
+        if int(os.environ.get("RANK", "0")) == 0:  # of several that train together
+            fcntl.flock(lock, fcntl.LOCK_EX)  # an earlier process on this folder may still be dying
         if (asked.job_dir / "result.json").exists():
             return 0
         try:
@@ -66,6 +67,8 @@ def run(folder: Path) -> int:
 
     torch.set_num_threads(job.threads or len(os.sched_getaffinity(0)))
     keep_freed_memory()
+    from tunesmith.training import together
+
     if job.base.kind == "causal":
         from tunesmith.training.causal.fit import fit
     else:
@@ -78,13 +81,16 @@ def run(folder: Path) -> int:
         is_asked = True
 
     signal.signal(signal.SIGTERM, ask)  # until here it ends us at once: there is nothing to save
-    write = _EachOnce(job.events)
+    together.join()
+    is_first = together.is_first()
+    write: Callable[[Event], None] = _EachOnce(job.events) if is_first else _say_nothing
     progress = fit(job)
     while not is_asked:
         try:
             write(next(progress))
         except StopIteration as end:
-            _write_result(job, end.value, write)
+            if is_first:
+                _write_result(job, end.value, write)
             return 0
     progress.close()  # upon which it saves its state
     return STOPPED
@@ -96,6 +102,10 @@ def _write_result(job: Job, result: dict[str, Any], write: Callable[[Event], Non
     write_json(job.folder / "result.json", result)
     write(Event(kind="done", message="Training is done", data={"steps": result["facts"]["steps"]}))
     shutil.rmtree(job.state, ignore_errors=True)
+
+
+def _say_nothing(_: Event) -> None:
+    """What a process writes that is not the first of several."""
 
 
 class _EachOnce:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tunesmith.errors import ConfigError, storage_error
 from tunesmith.events import Event
+from tunesmith.training import together
 from tunesmith.training.batches import Step
 from tunesmith.training.job import Job, replace_folder
 from tunesmith.training.state import (
@@ -212,7 +213,7 @@ def _keep(
         position.metrics_at[str(position.step)] = metrics_of(data)
         _write(learner, job, f"epoch-{position.step}")
         kept = sorted(job.state.glob("epoch-*"), key=lambda p: int(p.name.split("-")[1]))
-        for old in kept[:-KEPT_CHECKPOINTS]:
+        for old in kept[:-KEPT_CHECKPOINTS] if together.is_first() else ():
             shutil.rmtree(old)
 
 
@@ -225,6 +226,8 @@ def metrics_of(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(learner: Learner, job: Job, name: str) -> None:
+    if not together.is_first():
+        return
     new = job.state / f"{name}.new"
     try:
         shutil.rmtree(new, ignore_errors=True)

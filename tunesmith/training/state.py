@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import storage_error
 from tunesmith.events import Event
+from tunesmith.training import together
 from tunesmith.training.job import replace_folder
 
 STATE_EVERY = 60.0
@@ -98,6 +99,8 @@ def save_state(folder: Path, tuned: Tuned, position: Position) -> None:
 
     Raises: StorageError when the disk is full or the folder cannot be written.
     """
+    if not together.is_first():
+        return
     new = folder.with_name(folder.name + ".new")
     try:
         shutil.rmtree(new, ignore_errors=True)

@@ -17,7 +17,7 @@ from tunesmith.errors import ConfigError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.model.cards import Method, Precision, read_card
 from tunesmith.model.precision import faster
-from tunesmith.training import machine
+from tunesmith.training import machine, together
 from tunesmith.training.job import Job, write_json
 from tunesmith.training.loop import Plan
 from tunesmith.training.room import size
@@ -59,7 +59,7 @@ def choose(job: Job) -> Choices:
     Raises: ConfigError for a model that does not fit into memory by any method; StorageError.
     """
     kept = job.state / "choices.json"
-    if not kept.exists():
+    if together.is_first() and not kept.exists():
         with storage_errors(kept):
             job.state.mkdir(parents=True, exist_ok=True)
         precision, why = _precision(job)
@@ -68,6 +68,7 @@ def choose(job: Job) -> Choices:
             precision=precision, precision_reason=why, method=method, method_reason=reason
         )
         write_json(kept, asdict(made))
+    together.wait()
     return Choices(**json.loads(kept.read_text(encoding="utf-8")))
 
 

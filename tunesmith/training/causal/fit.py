@@ -109,7 +109,9 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
 
     # 4. Train; keep the best step.
     position = yield from tune(job, learner_of(ready.shape), plan)
-    if not together.is_first():
+    is_first = together.is_first()
+    together.leave()  # the rest is little; one does it alone
+    if not is_first:
         return {}
     model = model.as_saved(job.state / "best")
     gc.collect()
@@ -269,13 +271,17 @@ def _samples(job: Job, model: Causal, data: _Data) -> Iterator[dict[str, Any]]:
 
 def _diagnoses(job: Job, plan: Plan, position: Position) -> list[Diagnosis]:
     """What the curves say: of the dev slice where there is one, else of validation rows."""
+    held_out = "dev_loss" if plan.patience else "valid_loss"
     metrics = [event.data for event, _ in read_events(job.events) if event.kind == "metric"]
     points = [
         Point(
             step=data["step"],
             train_loss=data.get("train_loss"),
-            held_out_loss=data.get("dev_loss", data.get("valid_loss")),
+            held_out_loss=data.get(held_out),
         )
         for data in metrics
     ]
-    return diagnose(points, total_steps=plan.total, kept_step=position.best_step)
+    # A pair is a choice between two, and begins at what guessing among them costs.
+    labels = 2 if job.objective == "dpo" else None
+    kept, total = position.best_step, plan.total
+    return diagnose(points, total_steps=total, kept_step=kept, num_labels=labels)

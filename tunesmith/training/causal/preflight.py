@@ -30,7 +30,7 @@ from tunesmith.training.causal.objectives import Objective
 from tunesmith.training.causal.rows import Rows
 from tunesmith.training.estimate import Estimate
 from tunesmith.training.job import Job, write_json
-from tunesmith.training.loop import KEPT_CHECKPOINTS, Plan
+from tunesmith.training.loop import KEPT_CHECKPOINTS, Diverged, Plan
 from tunesmith.training.packs import BATCH_TOKENS
 from tunesmith.training.room import MOMENTS, Disk, size
 
@@ -121,7 +121,7 @@ def preflight(
     data = json.loads(kept.read_text(encoding="utf-8"))
     shape, estimate = Shape(**data.pop("shape")), Estimate(**data.pop("estimate"))
     found = Preflight(shape=shape, estimate=estimate, **data)
-    compute_twice(model, found.checkpointing)
+    model.compute_twice(found.checkpointing)
     return found
 
 
@@ -139,7 +139,7 @@ def _measure(
     disk = _disk(job, model, plan)
     longest = max(costs)
     twice, why, need = _foretold(job, model, rows, longest)
-    compute_twice(model, twice)
+    model.compute_twice(twice)
     budget = _budget(need, longest)
     shape = Shape(batch_size=plan.batch_size, budget=budget, packed=packed)
     made = learner(shape)
@@ -171,20 +171,6 @@ def _packed(job: Job, model: Causal) -> bool:
             fix="Leave packing at auto, or give padded.",
         )
     return job.options.packing != "padded" and not model.unpacked
-
-
-def compute_twice(model: Causal, on: bool) -> None:
-    """Switch gradient checkpointing."""
-    network = model.network
-    if on == network.is_gradient_checkpointing:
-        return
-    # Transformers is about to give it another name.
-    name = "activation" if hasattr(network, "activation_checkpointing_enable") else "gradient"
-    if on:
-        options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
-        getattr(network, f"{name}_checkpointing_enable")(**options)
-    else:
-        getattr(network, f"{name}_checkpointing_disable")()
 
 
 # --- memory and disk ----------------------------------------------------------------------------
@@ -232,7 +218,7 @@ def _ways(model: Causal, need: _Need, *, twice: bool) -> Iterator[str]:
 
 
 def _need(model: Causal, rows: Rows, *, twice: bool) -> _Need:
-    compute_twice(model, twice)
+    model.compute_twice(twice)
     trained = sum(parameter.nbytes for parameter in model.trained().values())
     # Saving takes copies on the processor; on a GPU its own memory is not touched.
     copies = 0 if torch.cuda.is_available() else MOMENTS * trained
@@ -261,11 +247,11 @@ def _kept_a_token(model: Causal, rows: Rows, *, twice: bool) -> float:
 
     kept: list[Tensor] = []
     network.train()
-    compute_twice(model, False)
+    model.compute_twice(False)
     given = torch.tensor([ids], device=model.device)
     with model.multiplying(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         network.get_decoder()(input_ids=given, use_cache=False)
-    compute_twice(model, twice)
+    model.compute_twice(twice)
     whole = sum(found.values()) / len(ids)
     if not twice:
         return whole
@@ -311,6 +297,11 @@ def _stepping(learner: CausalLearner, costs: Sequence[int], plan: Plan) -> tuple
         number = min(MADE, len(others))
         picked = [others[(2 * k + 1) * len(others) // (2 * number)] for k in range(number)]
         return median(map(seconds, picked)), 1 + number, peak
+    except Diverged as error:
+        raise ConfigError(
+            "The loss is not a number before anything was learnt.",
+            fix="The base model's weights are damaged, or too large for the precision.",
+        ) from error
     except torch.cuda.OutOfMemoryError as error:
         raise ConfigError(
             "The step with the longest rows does not fit into the GPU's memory.",
