@@ -29,7 +29,8 @@ def one_thread():
 def opened(folder, *, kind=torch.float64, method="full"):
     job = Job.read(folder)
     model = causal.from_base(job.base, job.options, method=method, precision="fp32")
-    model.network.to(kind)
+    if method != "qlora":
+        model.network.to(kind)
     return job, model
 
 
@@ -211,3 +212,26 @@ def test_what_is_cut_is_told_by_line(causal_job):
     whole = len(rendered(opened(causal_job())[1], long).ids)
     assert rows.cut == [(3, whole - 64)]
     assert isinstance(rows, Rows) and json.dumps(rows.cut)
+
+
+def test_gradients_pass_through_weights_of_4_bits(causal_job):
+    """They are those of the same adapter on the weights that the 4 bits stand for."""
+    pytest.importorskip("bitsandbytes")
+    folder = causal_job(lora_rank=4, method="qlora")
+    found = []
+    for bits in (4, 32):
+        torch.manual_seed(3)
+        job, model = opened(folder, method="qlora", kind=torch.float32)
+        learner = learner_of(job, model, packed=True)
+        learner.look()  # upon which they must not be laid out for answering alone
+        if bits == 32:
+            model.network.dequantize()
+        for name, parameter in model.trained().items():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.02, generator=torch.manual_seed(5))
+        loss, _ = learner.gradients(learner.steps(0)[0])
+        trained = model.trained().items()
+        found.append((loss, {n: p.grad for n, p in trained if "lora_" in n}))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    for name, grad in found[1][1].items():
+        assert torch.allclose(found[0][1][name], grad, atol=1e-3 * grad.abs().max()), name

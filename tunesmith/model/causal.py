@@ -57,6 +57,7 @@ class Causal:
         self.unpacked = ragged.plug_in(network)
         self._adapter = adapter
         """PEFT's model around `network`, or None."""
+        self._computes_twice = False
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +74,20 @@ class Causal:
         """Of the base model."""
         adapter = set(self.trained()) if self._adapter else set()
         return sum(p.numel() for n, p in self.network.named_parameters() if n not in adapter)
+
+    def compute_twice(self, on: bool) -> None:
+        """Switch gradient checkpointing: activations are computed again instead of kept."""
+        if on == self._computes_twice:
+            return
+        # Transformers is giving it another name.
+        is_new = hasattr(self.network, "activation_checkpointing_enable")
+        name = "activation" if is_new else "gradient"
+        if on:
+            options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
+            getattr(self.network, f"{name}_checkpointing_enable")(**options)
+        else:
+            getattr(self.network, f"{name}_checkpointing_disable")()
+        self._computes_twice = on
 
     @contextmanager
     def multiplying(self) -> Iterator[None]:
@@ -258,6 +273,11 @@ def load_network(
             f"{', '.join(missing[:CHECKED])}{more} missing or of another shape.",
             fix="Take all files from one model.",
         )
+    for part in network.modules() if in_4_bits else ():
+        # Else bitsandbytes lays weights out for answering at the first look, after which no
+        # gradient passes through them.
+        if hasattr(part, "support_avx512bf16_for_cpu"):
+            part.support_avx512bf16_for_cpu = False
     return network.eval()
 
 

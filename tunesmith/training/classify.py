@@ -41,7 +41,7 @@ from tunesmith.training.examples import (
 from tunesmith.training.head import Head, choose_head, fit_head
 from tunesmith.training.job import Job, write_json, write_lines
 from tunesmith.training.loop import metrics_of, tune
-from tunesmith.training.results import checkpoints, save_model
+from tunesmith.training.results import checkpoints, save_model, tell_curves
 from tunesmith.training.state import Position, Saving, tell_and_save
 
 PROGRESS_EVERY = 1.0
@@ -143,6 +143,9 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     _write_samples(job, model, _sample(held_out or rows.take(dev), options.parity_examples))
     save_model(job, model)
     chosen = position.best_step if full else int(at_head["step"])
+    diagnoses: list[dict[str, Any]] = []
+    if not head_only:
+        diagnoses = yield from tell_curves(job, plan, chosen, num_labels=len(labels))
     position.metrics_at.setdefault(str(chosen), metrics_of(at_head))
     return {
         "trained_tokens": position.trained_tokens + (0 if full else sum(rows.lengths)),
@@ -162,6 +165,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
             "num_examples": len(rows),
             "steps": position.step,
             "chosen_step": chosen,
+            "diagnoses": diagnoses,
             "estimate": expected.compared(),
         },
     }

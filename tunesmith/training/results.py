@@ -1,4 +1,4 @@
-"""What a training process leaves in its job folder: the model, its checkpoints, who it was before.
+"""What a training process leaves: the model, its checkpoints, what its curves say.
 
 Does not know: what was tuned.
 """
@@ -6,12 +6,16 @@ Does not know: what was tuned.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import storage_error
+from tunesmith.events import Event, read_events
+from tunesmith.metrics.curves import Point, diagnose
 from tunesmith.training.job import Job, replace_folder
-from tunesmith.training.loop import KEPT_CHECKPOINTS
+from tunesmith.training.loop import KEPT_CHECKPOINTS, Plan
 from tunesmith.training.state import Position
 
 
@@ -52,3 +56,27 @@ def checkpoints(
         out.append({"step": step, "folder": f"checkpoints/{folder.name}", "metrics": metrics})
     metrics = position.metrics_at[str(chosen)] | final
     return [*out, {"step": chosen, "folder": "model", "metrics": metrics}]
+
+
+def tell_curves(
+    job: Job, plan: Plan, kept_step: int, *, num_labels: int | None
+) -> Generator[Event, None, list[dict[str, Any]]]:
+    """Say what the curves of loss show, by the dev slice where there is one; returns the same.
+
+    num_labels  that an answer is chosen from; None: texts are written.
+    """
+    held_out = "dev_loss" if plan.patience else "valid_loss"
+    metrics = [event.data for event, _ in read_events(job.events) if event.kind == "metric"]
+    points = [
+        Point(
+            step=data["step"],
+            train_loss=data.get("train_loss"),
+            held_out_loss=data.get(held_out),
+        )
+        for data in metrics
+    ]
+    total = plan.total
+    found = diagnose(points, total_steps=total, kept_step=kept_step, num_labels=num_labels)
+    for one in found:
+        yield Event(kind="note", message=f"{one.sentence} {one.change}", data=asdict(one))
+    return [asdict(one) for one in found]

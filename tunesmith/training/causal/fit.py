@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ConfigError, storage_errors
-from tunesmith.events import Decision, Event, read_events
-from tunesmith.metrics.curves import Diagnosis, Point, diagnose
+from tunesmith.events import Decision, Event
 from tunesmith.model import causal
 from tunesmith.model.causal import Causal
 from tunesmith.training import together
@@ -28,10 +27,9 @@ from tunesmith.training.causal.rows import Rows, dev_slice, spread, tell_cuts
 from tunesmith.training.causal.samples import chosen, written
 from tunesmith.training.causal_loss import Head
 from tunesmith.training.job import Job, write_lines
-from tunesmith.training.loop import Plan, tune
+from tunesmith.training.loop import tune
 from tunesmith.training.packs import BATCH_TOKENS, packs
-from tunesmith.training.results import checkpoints, save_model
-from tunesmith.training.state import Position
+from tunesmith.training.results import checkpoints, save_model, tell_curves
 
 VALID_SAMPLE = 200
 """Validation rows that are looked at while training. All of them are at the end."""
@@ -130,9 +128,9 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         yield Event(kind="note", message=message, data=final)
     write_lines(job.folder / "samples.jsonl", _samples(job, model, data))
     save_model(job, model)
-    diagnoses = _diagnoses(job, plan, position)
-    for one in diagnoses:
-        yield Event(kind="note", message=f"{one.sentence} {one.change}".strip(), data=asdict(one))
+    # A pair is a choice between two, and begins at what guessing among them costs.
+    num_choices = 2 if job.objective == "dpo" else None
+    diagnoses = yield from tell_curves(job, plan, position.best_step, num_labels=num_choices)
     position.metrics_at.setdefault(str(position.best_step), {"step": position.best_step})
     return {
         "trained_tokens": position.trained_tokens,
@@ -156,7 +154,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
             "steps": position.step,
             "chosen_step": position.best_step,
             "decisions": [vars(decision) for decision in decisions],
-            "diagnoses": [asdict(one) for one in diagnoses],
+            "diagnoses": diagnoses,
             "estimate": ready.estimate.compared(),
             **final,
         },
@@ -267,21 +265,3 @@ def _samples(job: Job, model: Causal, data: _Data) -> Iterator[dict[str, Any]]:
     if model.card.labels:
         return chosen(model, Head.of(model.network), rows)
     return written(model, rows)
-
-
-def _diagnoses(job: Job, plan: Plan, position: Position) -> list[Diagnosis]:
-    """What the curves say: of the dev slice where there is one, else of validation rows."""
-    held_out = "dev_loss" if plan.patience else "valid_loss"
-    metrics = [event.data for event, _ in read_events(job.events) if event.kind == "metric"]
-    points = [
-        Point(
-            step=data["step"],
-            train_loss=data.get("train_loss"),
-            held_out_loss=data.get(held_out),
-        )
-        for data in metrics
-    ]
-    # A pair is a choice between two, and begins at what guessing among them costs.
-    labels = 2 if job.objective == "dpo" else None
-    kept, total = position.best_step, plan.total
-    return diagnose(points, total_steps=total, kept_step=kept, num_labels=labels)
