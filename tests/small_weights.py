@@ -9,6 +9,7 @@ LLAMA = {
     "model_type": "llama",
     "max_position_embeddings": 1024,
 }
+TOKENIZER = {"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}
 
 
 def safetensors(shapes: dict[str, list[int]], *, dtype: str = "F32") -> bytes:
@@ -28,7 +29,7 @@ def model_folder(folder: Path, config: dict | None = None, *, shards: int = 0) -
     """A folder that looks whole from outside, with weights in one file or in several."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config or LLAMA))
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     if not shards:
         (folder / "model.safetensors").write_bytes(safetensors({"a": [2, 3], "b": [5]}))
         return folder

@@ -34,26 +34,69 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
         catalog.find(str(tmp_path))
 
 
-# --- causal models are known, and not tuned by this version ---------------------------------------
+# --- what a name stands for -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weights", ["model.safetensors", "model.safetensors.index.json"])
-def test_a_causal_model_is_not_taken_for_an_encoder(tmp_path, weights):
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
-    for name in ("tokenizer.json", weights):
-        (tmp_path / name).touch()
-    with pytest.raises(NotOffered, match="tunes encoders"):
-        catalog.find(str(tmp_path))
+@pytest.mark.parametrize("shards", [0, 2])
+def test_a_causal_model_is_not_taken_for_an_encoder(tmp_path, shards):
+    folder = model_folder(tmp_path / "m", shards=shards)
+    assert catalog.find(str(folder)) == catalog.inspect(folder)
+    assert catalog.find(str(folder)).kind == "causal"
+    with pytest.raises(NotFound, match="no base model named"):
+        catalog.find(str(folder), folders=False)
 
 
-def test_a_row_for_text_generation_is_not_tuned_either():
-    with pytest.raises(NotOffered, match=r"qwen3-0\.6b is a causal .* tunes encoders"):
-        catalog.find("qwen3-0.6b")
-    assert not set(catalog.catalog()) & set(catalog.causal())
+def test_a_name_is_looked_for_on_the_shelf_first(tmp_path, monkeypatch):
+    place = tmp_path / "base-models"
+    row = catalog.find("qwen3-0.6b", place)
+    assert row.kind == "causal" and row.folder is None
+    with pytest.raises(NotFound, match="tunesmith models pull qwen3-0.6b"):
+        row.files()
+    folder = model_folder(tmp_path / "m")
+    same = dataclasses.replace(row, architecture="llama", parameters=11, learning_rate=0.5)
+    monkeypatch.setitem(catalog.catalog(), row.name, same)
+    kept = shelf.register(folder, place, name=row.name)
+    assert catalog.find(row.name, place) == kept
+    assert kept.files() == folder and kept.learning_rate == 0.5
+    assert catalog.find("minilm-l6", place).kind == "encoder"
+    shelf.register(folder, place, name="mine-2")
+    with pytest.raises(NotFound, match="Did you mean 'mine-2'"):
+        catalog.find("mine2", place)
+
+
+def test_what_training_is_told_of_a_kept_model_is_the_model(tmp_path):
+    """Without the shelf: a folder, and the name by which the model goes."""
+    folder, place = model_folder(tmp_path / "m"), tmp_path / "base-models"
+    kept = shelf.register(folder, place, name="mine")
+    assert catalog.of_folder(folder, name="mine") == dataclasses.replace(kept, kept=())
+
+
+def test_a_base_model_is_found_again_by_its_address(tmp_path):
+    folder, place = model_folder(tmp_path / "M"), tmp_path / "base-models"
+    kept = shelf.register(folder, place, name="mine")
+    assert [base.address for base in (catalog.find("minilm-l6"), kept)] == ["minilm-l6", "mine"]
+    assert catalog.find(str(folder)).address == str(folder)
+    assert catalog.find("qwen3-0.6b").address == "qwen3-0.6b"
+
+
+def test_a_name_is_no_way_out_of_the_shelf(tmp_path):
+    place = tmp_path / "base-models"
+    place.mkdir()
+    shelf.register(model_folder(tmp_path / "m"), tmp_path, name="secret")
+    with pytest.raises(NotFound):
+        catalog.find("../secret", place, folders=False)
+
+
+def test_a_limit_beyond_the_context_is_refused_with_the_number(tmp_path):
+    base = catalog.inspect(model_folder(tmp_path / "m"))
+    base.check_length(None)
+    base.check_length(1024)
+    with pytest.raises(ConfigError, match=r"max_length is 2,000, but m reads at most 1,024 tok"):
+        base.check_length(2000)
 
 
 def test_the_rows_for_text_generation_are_complete():
-    rows = catalog.causal()
+    rows = {name: row for name, row in catalog.catalog().items() if row.kind == "causal"}
     assert 10 <= len(rows) <= 16
     families = {"llama", "qwen", "gemma", "mistral", "smollm", "phi"}
     assert families == {next(f for f in families if name.startswith(f)) for name in rows}
@@ -72,7 +115,7 @@ def test_the_rows_for_text_generation_are_complete():
 
 def test_the_files_of_a_row_are_fetched_first():
     with pytest.raises(NotFound, match="tunesmith models pull gemma-3-1b-it"):
-        catalog.causal()["gemma-3-1b-it"].files()
+        catalog.catalog()["gemma-3-1b-it"].files()
 
 
 # --- folders --------------------------------------------------------------------------------------
@@ -231,7 +274,7 @@ def test_a_folder_is_kept_with_its_checksums(tmp_path):
     assert shelf.installed(place) == {}
     made = shelf.register(folder, place)
     assert [path.name for path in (place / "my-model").iterdir()] == [shelf.MANIFEST]
-    kept = shelf.find("my-model", place)
+    kept = catalog.find("my-model", place)
     assert kept == made == shelf.installed(place)["my-model"]
     assert (kept.folder, kept.parameters, kept.max_length) == (folder, 32, 1024)
     assert [file.name for file in kept.kept] == [
@@ -283,27 +326,22 @@ def test_a_folder_by_the_name_of_a_row_has_to_be_that_model(tmp_path, monkeypatc
     folder = model_folder(place / "smollm2-135m-instruct")
     with pytest.raises(ConfigError, match="holds 11 parameters .* has 134,515,008"):
         shelf.register(folder, place)
-    row = catalog.causal()[folder.name]
-    monkeypatch.setitem(catalog.causal(), folder.name, dataclasses.replace(row, parameters=11))
+    row = catalog.catalog()[folder.name]
+    monkeypatch.setitem(catalog.catalog(), folder.name, dataclasses.replace(row, parameters=11))
     base = shelf.register(folder, place)
     assert (base.hub, base.licence) == (row.hub, "Apache-2.0")
     assert (base.folder, base.max_length, base.chat_template) == (folder, 1024, "")
     assert shelf.installed(place) == {folder.name: base}
     moved = place.rename(tmp_path / "elsewhere")
-    found = shelf.find(folder.name, moved)
+    found = catalog.find(folder.name, moved)
     catalog.verify(found)  # a folder on the shelf may move with the shelf
     assert found.files() == moved / folder.name
-
-
-def test_a_base_model_that_is_not_there_says_how_to_get_it(tmp_path):
-    with pytest.raises(NotFound, match="tunesmith models pull qwen3-0.6b"):
-        shelf.find("qwen3-0.6b", tmp_path)
-    with pytest.raises(NotFound, match="no base model named 'x' on this machine"):
-        shelf.find("x", tmp_path)
 
 
 def test_a_damaged_manifest_is_named(tmp_path):
     shelf.register(model_folder(tmp_path / "m"), tmp_path)
     (tmp_path / "m" / shelf.MANIFEST).write_text('{"folder": "."}')
-    with pytest.raises(ConfigError, match=r"tunesmith\.json cannot be read"):
+    with pytest.raises(ConfigError, match=r"base-model\.json cannot be read"):
         shelf.installed(tmp_path)
+    with pytest.raises(ConfigError, match=r"base-model\.json cannot be read"):
+        catalog.find("m", tmp_path)

@@ -82,7 +82,7 @@ def test_a_repository_is_fetched_and_kept(there, fetch, place, real):
     assert files_of(base.folder).keys() == {*real, shelf.MANIFEST}
     assert {name: files_of(base.folder)[name] for name in real} == real
     catalog.verify(base)
-    assert shelf.find("tiny-llama", place) == base
+    assert catalog.find("tiny-llama", place) == base
     assert json.loads((base.folder / shelf.MANIFEST).read_text())["commit"] == there.commit
     assert {event.kind for event in told} == {"progress"}
     assert told[-1].data["done"] == told[-1].data["total"] == len(real["model.safetensors"]) / 1e6
@@ -116,13 +116,13 @@ def test_weights_in_several_files(there, fetch, tmp_path):
 
 def test_a_name_in_the_catalog_is_enough(there, fetch, monkeypatch, real):
     name = "smollm2-135m-instruct"
-    row = dataclasses.replace(catalog.causal()[name], parameters=0)
+    row = dataclasses.replace(catalog.catalog()[name], parameters=0)
     there.repositories[row.hub] = real
-    monkeypatch.setitem(catalog.causal(), name, row)
+    monkeypatch.setitem(catalog.catalog(), name, row)
     with pytest.raises(ConfigError, match="is not smollm2-135m-instruct"):
         fetch(name)  # an impostor
     size = fetch().parameters
-    monkeypatch.setitem(catalog.causal(), name, dataclasses.replace(row, parameters=size))
+    monkeypatch.setitem(catalog.catalog(), name, dataclasses.replace(row, parameters=size))
     base = fetch(row.hub.upper())
     assert (base.name, base.licence, base.chat_template) == (name, "Apache-2.0", "chatml")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.catalog import BaseModel, architectures, causal, sha256, shelf, verify, weights
+from tunesmith.catalog import BaseModel, architectures, catalog, sha256, shelf, verify, weights
 from tunesmith.errors import (
     ConfigError,
     MissingExtra,
@@ -78,16 +78,17 @@ def pull(wanted: str, place: Path, *, name: str = "", report: Report) -> BaseMod
     does not answer, which says what to put where by hand.
     """
     asked = wanted.lower()
-    row = next((row for row in causal().values() if asked in (row.name, row.hub.lower())), None)
+    rows = {name: row for name, row in catalog().items() if row.hub}
+    row = next((row for row in rows.values() if asked in (row.name, row.hub.lower())), None)
     repository = row.hub if row else wanted
     if repository.count("/") != 1:
         raise NotFound(
             f"There is no base model named {wanted!r} in the catalog.",
-            fix=f"{nearest(wanted, causal())} Any other is given by its id at the hub, OWNER/NAME.",
+            fix=f"{nearest(wanted, rows)} Any other is given by its id at the hub, OWNER/NAME.",
         )
     name = shelf.checked_name(name or repository.split("/")[1].lower())
     folder = (place / name).resolve()
-    kept, row = shelf.installed(place).get(name), causal().get(name)
+    kept, row = shelf.installed(place).get(name), rows.get(name)
     owner = kept.hub if kept else row.hub if row else repository
     if owner not in ("", repository):
         raise ConfigError(

@@ -65,13 +65,16 @@ def test_jobs_are_listed_shown_and_cancelled(here, model, provider):
 def bases(here) -> dict[str, list[str]]:
     """The lines about base models, by name."""
     lines = here("models").out.split("fetches one:\n")[1].splitlines()
-    return {line.split()[0]: line.split()[1:] for line in lines}
+    assert lines[0].split() == ["name", "here", "GB", "tokens", "rate", "template", "licence"]
+    assert all(len(line) <= 80 for line in lines)
+    return {line.split()[0]: line.split()[1:] for line in lines[1:]}
 
 
 def test_base_models_are_listed_with_what_is_known_of_them(here):
     listed = bases(here)
-    assert listed["smollm2-135m-instruct"] == ["0.27", "GB", "8,192", "tokens", "Apache-2.0"]
-    assert listed["gemma-3-1b-it"][:3] == ["gated", "2.00", "GB"]
+    assert listed["smollm2-135m-instruct"] == ["0.27", "8,192", "5e-5", "chatml", "Apache-2.0"]
+    assert listed["gemma-3-1b-it"] == ["gated", "2.00", "32,768", "2e-5", "gemma", "Gemma"]
+    assert listed["qwen3-0.6b"][-2:] == ["chatml", "Apache-2.0"]
     found = {model["id"]: model for model in json.loads(here("models", "list", "--json").out)}
     row = found["qwen3-0.6b"]
     assert (row["object"], row["state"], row["hub"]) == ("base_model", "", "Qwen/Qwen3-0.6B")
@@ -91,8 +94,8 @@ def test_a_folder_is_added_and_changes_are_seen(here, place):
     assert added.code == 0
     assert f"mine-2 is kept; its 5 files stay in {folder}: 0.00 GB, 1,024 tokens" in added.out
     assert "no chat template" in added.out
-    assert bases(here)["mine-2"][0] == "installed"
-    assert (place / "data" / "base-models" / "mine-2" / "tunesmith.json").is_file()
+    assert bases(here)["mine-2"] == ["installed", "0.00", "1,024", "5e-5", "none"]
+    assert (place / "data" / "base-models" / "mine-2" / "base-model.json").is_file()
     (folder / "model-00001-of-00002.safetensors").unlink()
     assert bases(here)["mine-2"][0] == "changed"
     ended = here("models", "add", folder)

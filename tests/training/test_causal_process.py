@@ -216,21 +216,26 @@ def test_killed_at_any_moment_it_ends_with_the_same_model(causal_job, objective,
     assert samples(whole) == samples(killed)
 
 
-def test_a_tuned_model_is_tuned_on_whole_or_by_its_adapter(causal_job):
-    for method in ("full", "lora"):
-        first = causal_job(method=method, hyperparameters={"n_epochs": 6})
-        run(first)
-        again = causal_job(start_from=first / "model", hyperparameters={"n_epochs": 1})
-        if method == "full":
-            options = json.loads((again / "job.json").read_text())
-            options["options"]["method"] = "full"
-            (again / "job.json").write_text(json.dumps(options))
-        run(again)
-        assert result(again)["facts"]["method"] == method
-        fell = metrics(first)[0]["train_loss"] - metrics(first)[-1]["train_loss"]
-        went_on = metrics(first)[0]["train_loss"] - metrics(again)[0]["train_loss"]
-        assert went_on > fell / 2, "it goes on from where the other ended"
-        assert not same(weights(first), weights(again))
+@pytest.mark.parametrize(
+    ("method", "asked", "ends"),
+    [("full", "auto", "full"), ("lora", "auto", "lora"), ("lora", "full", "full")],
+)
+def test_a_tuned_model_is_tuned_on(causal_job, method, asked, ends):
+    first = causal_job(method=method, hyperparameters={"n_epochs": 6})
+    run(first)
+    start = first / "model"
+    again = causal_job(start_from=start, method=asked, hyperparameters={"n_epochs": 1})
+    run(again)
+    assert result(again)["facts"]["method"] == ends
+    fell = metrics(first)[0]["train_loss"] - metrics(first)[-1]["train_loss"]
+    went_on = metrics(first)[0]["train_loss"] - metrics(again)[0]["train_loss"]
+    assert went_on > fell / 2, "it goes on from where the other ended"
+    assert read_card(again / "model").is_adapter == (ends == "lora")
+    other = {"full": {"method": "lora"}, "lora": {"lora_rank": 3}}[method]
+    refused = causal_job(start_from=start, **other)
+    run(refused, expect=2)
+    says = {"full": "was tuned whole", "lora": "lora_rank is 3, but the adapter"}[method]
+    assert says in error(refused)["message"]
 
 
 def test_a_loss_that_is_no_number_keeps_the_best_step_and_says_so(causal_job, monkeypatch):

@@ -1,6 +1,6 @@
-"""The base models that are kept on this machine: a folder each, with a manifest of its files.
+"""Causal base models that are kept on this machine: a folder each, with a manifest of its files.
 
-Knows: SHELF/NAME/tunesmith.json, which lies beside the files or says in which folder they are.
+Knows: SHELF/NAME/base-model.json, which lies beside the files or says in which folder they are.
 Does not know: where the shelf is (settings say), or how files came there.
 """
 
@@ -10,13 +10,15 @@ import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from tunesmith.catalog import BaseModel, KeptFile, catalog, causal, inspect, sha256, weights
-from tunesmith.errors import ConfigError, NotFound, nearest, storage_errors
+from tunesmith.catalog import weights
+from tunesmith.catalog.base import BaseModel, KeptFile, catalog
+from tunesmith.catalog.checksums import sha256
+from tunesmith.catalog.folders import OF_FOLDER, inspect, with_row
+from tunesmith.errors import ConfigError, storage_errors
 
-MANIFEST = "tunesmith.json"
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MANIFEST = "base-model.json"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 TEXTS = (
     "config.json",
     "tokenizer.json",
@@ -27,32 +29,29 @@ TEXTS = (
     "chat_template.jinja",
 )
 """Files of a model beside its weights; the first two must be there."""
-OF_FOLDER = ("parameters", "num_bytes", "max_length", "architecture", "chat_template")
-SAME_SIZE = 0.01
-"""Share of parameters by which a folder may differ from the row whose name it gets."""
 
 
 def installed(shelf: Path) -> dict[str, BaseModel]:
     """The base models that are kept, by name, with what is known of each.
 
     Whether their files are still what they were is for `changed` and `verify` to say.
+    Raises: ConfigError for a damaged manifest.
     """
-    return {path.parent.name: _read(path) for path in sorted(shelf.glob(f"*/{MANIFEST}"))}
+    return {name: _read(shelf / name / MANIFEST) for name in names(shelf)}
 
 
-def find(name: str, shelf: Path) -> BaseModel:
-    """The base model that is kept under that name.
+def names(shelf: Path) -> list[str]:
+    """The names of the base models that are kept."""
+    return [path.parent.name for path in sorted(shelf.glob(f"*/{MANIFEST}"))]
 
-    Raises: NotFound with the nearest name, or the command that fetches it.
+
+def kept(name: str, shelf: Path) -> BaseModel | None:
+    """The base model that is kept under that name, if one is.
+
+    Raises: ConfigError for a damaged manifest.
     """
-    kept = installed(shelf)
-    if name in kept:
-        return kept[name]
-    if name in causal():
-        causal()[name].files()  # says how to get them
-    raise NotFound(
-        f"There is no base model named {name!r} on this machine.", fix=nearest(name, kept)
-    )
+    manifest = shelf / name / MANIFEST
+    return _read(manifest) if NAME.fullmatch(name) and manifest.is_file() else None
 
 
 def register(
@@ -75,9 +74,9 @@ def register(
             f"There is already a base model {name}; its files are in {other}.",
             fix="Give another name with --name.",
         )
-    base = _with_row(replace(found, name=name, hub=hub))
-    names = [n for n in TEXTS if (found.folder / n).is_file()] + weights.files(found.folder)
-    base = replace(base, kept=tuple(_kept(found.folder / n) for n in names))
+    base = with_row(replace(found, name=name, hub=hub))
+    files = [n for n in TEXTS if (found.folder / n).is_file()] + weights.files(found.folder)
+    base = replace(base, kept=tuple(_kept(found.folder / n) for n in files))
     written = {
         "folder": "." if found.folder == place.parent.resolve() else str(found.folder),
         "hub": base.hub,
@@ -95,7 +94,7 @@ def register(
 
 def checked_name(name: str) -> str:
     """The name, if a base model may have it. Raises: ConfigError."""
-    if name in catalog():
+    if name in catalog() and catalog()[name].kind != "causal":
         raise ConfigError(
             f"{name} is the name of another base model.", fix="Give another one with --name."
         )
@@ -118,25 +117,7 @@ def _read(path: Path) -> BaseModel:
         raise ConfigError(
             f"{path} cannot be read ({error}).", fix="Delete it and add the model again."
         ) from None
-    return _with_row(base)
-
-
-def _with_row(base: BaseModel) -> BaseModel:
-    """The same with what the catalog's row of that name knows. Raises: ConfigError."""
-    row = causal().get(base.name)
-    if row is None or base.hub not in ("", row.hub):
-        return base
-    off = abs(base.parameters - row.parameters)
-    if base.architecture != row.architecture or off > SAME_SIZE * row.parameters:
-        raise ConfigError(
-            f"{base.folder} is not {row.name}: it holds {base.parameters:,} parameters of the "
-            f"architecture {base.architecture}, and that has {row.parameters:,} of "
-            f"{row.architecture}.",
-            fix="Give it another name with --name.",
-        )
-    own: dict[str, Any] = {fact: getattr(base, fact) for fact in OF_FOLDER}
-    own["chat_template"] = base.chat_template and row.chat_template
-    return replace(row, folder=base.folder, kept=base.kept, **own)
+    return with_row(base)
 
 
 def _kept(path: Path) -> KeptFile:

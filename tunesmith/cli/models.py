@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.cli.asking import BaseUrl, provider_at
+from tunesmith.cli.export import export
 
 if TYPE_CHECKING:
     from tunesmith.catalog import BaseModel
@@ -30,13 +31,15 @@ def list_(
     base_url: BaseUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
-    """All models, newest first; and the base models for text generation of this machine."""
+    """All models, newest first; and base models for text generation, here or to be fetched."""
     from tunesmith import settings
 
     with provider_at(base_url) as provider:
         found = sorted(provider.models(), key=lambda model: -model.created)
     here = settings.load()
     bases = [] if base_url or here.server else _bases(here.base_models_dir)
+    told_below = {base.name for base, _ in bases}
+    found = [model for model in found if model.id not in told_below]
     if as_json:
         ours = [_facts(base, state) for base, state in bases]
         print(json.dumps([model.model_dump() for model in found] + ours))
@@ -46,9 +49,20 @@ def list_(
         print(f"{made}  {model.id}  ({model.owned_by})")
     if bases:
         print("\nBase models for text generation; `tunesmith models pull NAME` fetches one:")
+        print(_line("name", "here", "GB", "tokens", "rate", "template", "licence"))
     for base, state in bases:
-        size = f"{base.num_bytes / 1e9:6.2f} GB"
-        print(f"{base.name:<26} {state:<9} {size}  {base.max_length:>7,} tokens  {base.licence}")
+        print(
+            _line(
+                base.name,
+                state,
+                f"{base.num_bytes / 1e9:,.2f}",
+                f"{base.max_length:,}",
+                f"{base.learning_rate:g}".replace("e-0", "e-"),
+                base.chat_template.partition(" with ")[0] or "none",
+                # Of these words 80 columns have no room; --json has them.
+                base.licence.removesuffix(" Community License").removesuffix(" Terms of Use"),
+            )
+        )
 
 
 @app.command()
@@ -81,6 +95,9 @@ def add(
     print(f"{base.name} is kept; its {len(base.kept)} files stay in {base.folder}: {_told(base)}.")
 
 
+app.command()(export)
+
+
 @app.command()
 def delete(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
@@ -99,13 +116,19 @@ def delete(
 
 def _bases(shelf_dir: Path) -> list[tuple[BaseModel, str]]:
     """Every base model for text generation, and whether it is on this machine."""
-    from tunesmith.catalog import causal, changed, shelf
+    from tunesmith.catalog import catalog, changed, shelf
 
     kept = shelf.installed(shelf_dir)
     states = {name: "changed" if changed(base) else "installed" for name, base in kept.items()}
-    absent = {name: base for name, base in causal().items() if name not in kept}
+    absent = [base for base in catalog().values() if base.hub and base.name not in kept]
     told = [(base, states[name]) for name, base in kept.items()]
-    return told + [(base, "gated" if base.gated else "") for base in absent.values()]
+    return told + [(base, "gated" if base.gated else "") for base in absent]
+
+
+def _line(*cells: str) -> str:
+    name, state, size, tokens, rate, template, licence = cells
+    line = f"{name:<24} {state:<9} {size:>6} {tokens:>8} {rate:>5} {template:<8} {licence}"
+    return line.rstrip()
 
 
 def _facts(base: BaseModel, state: str) -> dict[str, object]:

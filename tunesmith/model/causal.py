@@ -200,6 +200,7 @@ def from_base(
     if earlier and earlier.is_adapter:
         assert start_from is not None
         adapter = _continued(network, start_from)
+        _check_shape(adapter, options)
         if method == "full":
             network, adapter = adapter.merge_and_unload(), None
     elif method != "full":
@@ -369,6 +370,20 @@ def _continued(network: Any, folder: Path) -> Any:
                 f"There is no {name} in {folder}.", fix="Take all files from one model."
             )
     return PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+
+
+def _check_shape(adapter: Any, options: Options) -> None:
+    """Raises: ConfigError where another shape is asked for than the adapter has."""
+    (config,) = adapter.peft_config.values()
+    asked = {"lora_rank": options.lora_rank, "lora_alpha": options.lora_alpha}
+    has = {"lora_rank": config.r, "lora_alpha": config.lora_alpha}
+    for name, value in asked.items():
+        if value is not None and value != has[name]:
+            raise ConfigError(
+                f"{name} is {value:g}, but the adapter of the model to start from has "
+                f"{has[name]:g}.",
+                fix=f"Leave {name} out, or start from the base model.",
+            )
 
 
 def _name_base(adapter: Any, base: BaseModel) -> None:

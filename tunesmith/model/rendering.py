@@ -77,8 +77,11 @@ class Renderer:
         if "tool_use" in sources:
             self._with_tools = Template(tokenizer, sources["tool_use"], ends=ends, eos=eos)
         self.ends = self._template.ends | self._with_tools.ends
+        beyond = _beyond(folder, tokenizer)
+        for used in (self._template, self._with_tools):
+            _check_written(used.source + used.appended, beyond, tokenizer)
         pad = tokenizer.pad_token_id
-        self.pad: int = min(self.ends) if pad is None else pad
+        self.pad: int = min(self.ends) if pad is None or pad in beyond.values() else pad
         self._tokenizer = tokenizer.backend_tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -243,6 +246,29 @@ def _ends(folder: Path, tokenizer: Any) -> frozenset[int]:
 def _eos(tokenizer: Any, ends: frozenset[int]) -> str:
     added = tokenizer.added_tokens_decoder
     return tokenizer.eos_token or next((added[i].content for i in sorted(ends) if i in added), "")
+
+
+def _beyond(folder: Path, tokenizer: Any) -> dict[str, int]:
+    """Special tokens for which the model in `folder`, if one is there, has no place.
+
+    (`catalog.inspect` refuses others: any text could hold them.)
+    """
+    size = _read_json(folder / "config.json").get("vocab_size") or len(tokenizer)
+    added = tokenizer.added_tokens_decoder.items()
+    return {token.content: i for i, token in added if token.special and i >= size}
+
+
+def _check_written(source: str, beyond: Mapping[str, int], tokenizer: Any) -> None:
+    """Raises: ConfigError for a template that writes tokens the model has no place for."""
+    roles = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
+    for token, i in beyond.items():
+        written = [token, *(role for role, its in roles.items() if its == token)]
+        if any(name in source for name in written):
+            raise ConfigError(
+                f"The chat template writes {token}, which is token {i:,}, and the model has fewer "
+                "tokens (vocab_size in config.json).",
+                fix="Take tokenizer, template and weights from one model.",
+            )
 
 
 def _sources(tokenizer: Any, given: str | None, eos: str) -> tuple[dict[str, str], Decision]:

@@ -65,8 +65,9 @@ def tell_curves(
 
     num_labels  that an answer is chosen from; None: texts are written.
     """
-    held_out = "dev_loss" if plan.patience else "valid_loss"
     metrics = [event.data for event, _ in read_events(job.events) if event.kind == "metric"]
+    has_dev = any("dev_loss" in data for data in metrics)
+    held_out = "dev_loss" if has_dev else "valid_loss"
     points = [
         Point(
             step=data["step"],

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_causal import tiny
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tunesmith import catalog
+from tunesmith.catalog import shelf
 from tunesmith.data.texts import tokens
 from tunesmith.data.texts.cleaning import DEFAULT, clean_text
 from tunesmith.data.texts.tokens import (
@@ -238,14 +240,38 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             reader("minilm-l6")
     elsewhere = catalog.BaseModel(name="far", kind="encoder", package="no_such_package")
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "find", lambda name: elsewhere)
+        patch.setattr(catalog, "find", lambda name, shelf: elsewhere)
         with pytest.raises(MissingExtra, match="far are not installed"):
             reader("far")
     empty = catalog.BaseModel(name="empty", kind="encoder", folder=Path("/nowhere"))
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "find", lambda name: empty)
+        patch.setattr(catalog, "find", lambda name, shelf: empty)
         with pytest.raises(NotFound, match=r"has no tokenizer\.json"):
             reader("empty")
+
+
+def test_a_causal_model_counts_with_the_tokenizer_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny(tmp_path / "m", "llama")
+    monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path / "data"))
+    shelf.register(folder, tmp_path / "data" / "base-models", name="mine")
+    by_name, by_folder = reader("mine"), reader(str(folder), 100)
+    assert (by_name.name, by_name.limit, by_folder.limit) == ("mine", 512, 100)
+    assert by_name.tokenizer == by_folder.tokenizer == folder / "tokenizer.json"
+    texts = some("The order number is 48213.", "", "Refund " * 300)
+    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    expected = [len(own.encode(text).ids) for text in texts]
+    assert count(texts, by_name.tokenizer).to_list() == expected
+    assert cut(texts, by_name.tokenizer, 100)["place"].to_list() == [2]
+    rows = pl.Series([0, 1, 2], dtype=pl.UInt32)
+    told = of_rows(rows, by_folder, [], lambda wanted: texts.gather(wanted)).decision
+    assert told.value == "1 of 3 texts of more than 100 tokens"
+    assert told.reason == "m reads no more; the chat template's tokens and the answer come on top"
+    told = of_rows(rows[:2], by_name, [], lambda wanted: texts.gather(wanted)).decision
+    assert told.value == "no text of more than 512 tokens"
+    with pytest.raises(NotFound, match="tunesmith models pull"):
+        reader("qwen3-0.6b")
 
 
 def test_long_texts_are_counted_in_parts():

@@ -2,6 +2,8 @@
 
 Whoever trains cuts what is too long; what is counted here is what is lost there. So the numbers
 are those of `model.tokens`, special tokens included.
+Of a causal model it is the text alone: its chat template puts tokens of its own around it, which
+are counted where it is trained.
 Does not know: models beyond their tokenizer, cleaning, what a row is besides its text.
 """
 
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tunesmith import catalog
+from tunesmith import catalog, settings
 from tunesmith.data.findings import counted
 from tunesmith.errors import MissingExtra, NotFound, TunesmithError
 from tunesmith.events import Decision
@@ -38,6 +40,8 @@ class Reader:
     name: str
     tokenizer: Path
     limit: int
+    is_causal: bool = False
+    """Then the text shares the limit with what the chat template writes and with the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,11 @@ class Counted:
     def decision(self) -> Decision:
         """What becomes of long texts."""
         name, limit = self.reader.name, f"{self.reader.limit:,} tokens"
+        if self.reader.is_causal:
+            longer = f"{self.cut.height:,} of {counted(self.num_texts, 'text')}"
+            value = f"{'no text' if self.cut.is_empty() else longer} of more than {limit}"
+            reason = f"{name} reads no more; the chat template's tokens and the answer come on top"
+            return Decision(what="length", value=value, reason=reason)
         if self.cut.is_empty():
             value, reason = "no text is cut", f"{name} reads {limit} of a text"
         else:
@@ -77,10 +86,11 @@ class Counted:
 def reader(base_model: str, max_length: int | None = None) -> Reader:
     """How the base model of that name reads, of each text `max_length` tokens if that is given.
 
+    It is one of the catalog, one that is kept on this machine, or a folder.
     Raises: NotFound, ConfigError, NotOffered as `catalog.find` does; MissingExtra or NotFound when
     the tokenizer, or the library that runs it, is not on this machine.
     """
-    base = catalog.find(base_model)
+    base = catalog.find(base_model, settings.load().base_models_dir)
     if importlib.util.find_spec("tokenizers") is None:
         raise MissingExtra(
             "The library tokenizers is not installed.", fix="Run: pip install 'tunesmith[train]'"
@@ -88,7 +98,8 @@ def reader(base_model: str, max_length: int | None = None) -> Reader:
     path = base.files() / "tokenizer.json"
     if not path.is_file():
         raise NotFound(f"Base model {base.name} has no {path.name} in {path.parent}.")
-    return Reader(name=base.name, tokenizer=path, limit=max_length or base.max_length)
+    limit, is_causal = max_length or base.max_length, base.kind == "causal"
+    return Reader(name=base.name, tokenizer=path, limit=limit, is_causal=is_causal)
 
 
 def uncounted(error: TunesmithError) -> Decision:

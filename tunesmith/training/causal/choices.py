@@ -89,10 +89,18 @@ def _method(job: Job, precision: Precision) -> tuple[Method, str]:
             f"The method head is for encoders, and {job.base.name} writes.",
             fix="Give full, lora or qlora.",
         )
+    earlier = read_card(job.start_from) if job.start_from else None
+    if earlier and not earlier.is_adapter and asked in ("lora", "qlora"):
+        raise ConfigError(
+            "The model to start from was tuned whole, and an adapter on it could not do without it "
+            "any more.",
+            fix="Give the method full, or start from the base model.",
+        )
     if asked != "auto":
         return asked, "as asked"
-    if job.start_from and (earlier := read_card(job.start_from)).is_adapter:
-        return earlier.method, "it goes on with the adapter of the model it starts from"
+    if earlier:
+        what = "adapter" if earlier.is_adapter else "weights"
+        return earlier.method, f"it goes on with the {what} of the model it starts from"
     available, parameters = machine.memory_for_models(), job.base.parameters
     if available is None or not parameters:
         return "full", "nobody knows how much memory there is"
