@@ -1,4 +1,6 @@
-"""A provider in memory. It "trains" by remembering the words of each label.
+"""A provider in memory. It "trains" by remembering the words of each label, or each answer.
+
+A model that writes answers every prompt of its two files rightly; its base model says `UNTUNED`.
 
 It keeps the contract of `tunesmith.providers.provider.Provider` (tests/providers/test_contract.py
 holds it to that) and counts what it is asked, so that tests can tell what was done again.
@@ -7,7 +9,9 @@ holds it to that) and counts what it is asked, so that tests can tell what was d
 import itertools
 import json
 import math
+import random
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +19,18 @@ from typing import Any
 
 from tunesmith import wire
 from tunesmith.errors import NotFound, ProviderError, RequestError
-from tunesmith.providers.provider import Answer, Capabilities, Endpoint
+from tunesmith.pipeline.chat_rows import ChatRow, read_chat_row, said
+from tunesmith.providers.provider import (
+    GREEDY,
+    Answer,
+    Capabilities,
+    Conversation,
+    Endpoint,
+    Reply,
+    Writing,
+)
+
+UNTUNED = "I do not know."
 
 
 class FakeProvider:
@@ -33,6 +48,13 @@ class FakeProvider:
         self.all_jobs: dict[str, wire.Job] = {}
         self.requests: list[wire.JobCreate] = []
         self.tuned: dict[str, dict[str, Counter[str]]] = {}
+        self.bases = ["tiny-writer"]
+        """Base models that write."""
+        self.writers: dict[str, dict[str, ChatRow]] = {}
+        """Model → prompt → its row."""
+        self.spoil_reply: Callable[[Conversation, Reply], Reply] = lambda asked, reply: reply
+        self.facts: dict[str, Any] = {}
+        """Facts of the next jobs, beyond the usual ones."""
         self._number = itertools.count(1)
 
     def warm_up(self) -> None:
@@ -76,7 +98,9 @@ class FakeProvider:
         if request.training_file not in self.files:
             raise RequestError(f"invalid training_file: {request.training_file}")
         self.requests.append(request)
-        assert request.method and request.method.supervised
+        assert request.method
+        method = request.method.supervised or request.method.dpo
+        assert method
         job = wire.Job(
             id=f"ftjob-{next(self._number)}",
             model=request.model,
@@ -85,10 +109,10 @@ class FakeProvider:
             status="queued",
             training_file=request.training_file,
             validation_file=request.validation_file,
-            hyperparameters=request.method.supervised.hyperparameters.model_dump(),
+            hyperparameters=method.hyperparameters.model_dump(),
             seed=request.seed or 0,
             metadata=request.metadata,
-            method={"type": "supervised"},
+            method={"type": request.method.type},
         )
         self.all_jobs[job.id] = job
         return job
@@ -153,28 +177,50 @@ class FakeProvider:
             job.status = "failed"
             job.error = {"code": self.outcome, "message": "The training process died (SIGKILL)."}
             return
-        words: dict[str, Counter[str]] = {}
-        for text, label in self._examples(job.training_file):
-            words.setdefault(label, Counter()).update(text.split())
-        name = wire.tuned_model_name(job.model, "fake", "x")
-        self.tuned[name] = words
-        held_out = self._examples(job.validation_file or job.training_file)
-        samples = [self._sample(words, text) for text, _ in held_out[:50]]
+        name = wire.tuned_model_name(job.model.rsplit("/", 1)[-1], "fake", "x")
+        options = self.requests[-1].tunesmith
+        if job.model == "minilm-l6" or (options and options.task == "classify"):
+            samples, facts = self._learn_labels(name, job)
+        else:
+            samples, facts = self._learn_to_write(name, job)
         content = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
         job.status, job.fine_tuned_model = "succeeded", name
         job.finished_at, job.trained_tokens = job.created_at + 2, 1234
         job.result_files = [self._keep("metrics.csv", b"step,train_loss\n1,0.7\n", "results").id]
+        decision = {"what": "model kept", "value": facts["method"], "reason": "as asked"}
+        usual = {"texts_cut": 0, "steps": 2, "chosen_step": 2, "decisions": [decision]}
         job.tunesmith = {
             "samples_file": self._keep("samples.jsonl", content, "results").id,
-            "facts": {
-                "labels": sorted(words),
-                "method": "head",
-                "texts_cut": 0,
-                "steps": 2,
-                "chosen_step": 2,
-                "decisions": [{"what": "model kept", "value": "head", "reason": "as asked"}],
-            },
+            "facts": {**usual, **facts, **self.facts},
         }
+
+    def _learn_labels(self, name: str, job: wire.Job) -> tuple[list[Any], dict[str, Any]]:
+        words: dict[str, Counter[str]] = {}
+        for text, label in self._examples(job.training_file):
+            words.setdefault(label, Counter()).update(text.split())
+        self.tuned[name] = words
+        held_out = self._examples(job.validation_file or job.training_file)
+        samples = [self._sample(words, text) for text, _ in held_out[:50]]
+        return samples, {"labels": sorted(words), "method": "head"}
+
+    def _learn_to_write(self, name: str, job: wire.Job) -> tuple[list[Any], dict[str, Any]]:
+        files = [job.training_file, job.validation_file or job.training_file]
+        taught, held_out = ([*map(read_chat_row, self.contents[f].splitlines())] for f in files)
+        self.writers[name] = {_key(row): row for row in [*taught, *held_out]}
+        samples = []
+        for row in held_out[:50]:
+            reply = _written(row)
+            assert reply.ids and reply.logprobs
+            sample = {
+                "messages": row.messages,
+                "ids": reply.ids,
+                "logprobs": reply.logprobs,
+                "gaps": [5.0] * len(reply.ids),
+                "most": len(reply.ids) + 8,
+                "text": reply.text,
+            }
+            samples.append({**sample, "tools": row.tools} if row.tools else sample)
+        return samples, {"method": "lora"}
 
     def _examples(self, file_id: str) -> list[tuple[str, str]]:
         lines = [json.loads(line)["messages"] for line in self.contents[file_id].splitlines()]
@@ -193,14 +239,23 @@ class FakeProvider:
     # --- models ---------------------------------------------------------------------------------
 
     def models(self) -> list[wire.Model]:
-        names = ["minilm-l6", *self.tuned]
-        return [wire.Model(id=name, created=0, owned_by="fake") for name in names]
+        kinds = {"minilm-l6": "encoder", **dict.fromkeys(self.bases, "causal")}
+        bases = [
+            wire.Model(id=name, created=0, owned_by="system", tunesmith={"kind": kind})
+            for name, kind in kinds.items()
+        ]
+        tuned = [wire.Model(id=n, created=0, owned_by="fake") for n in self.tuned]
+        writers = [
+            wire.Model(id=n, created=0, owned_by="fake", tunesmith={"answers": "text"})
+            for n in self.writers
+        ]
+        return [*bases, *tuned, *writers]
 
     def model(self, name: str) -> wire.Model | None:
         return next((model for model in self.models() if model.id == name), None)
 
     def delete_model(self, name: str) -> None:
-        if self.tuned.pop(name, None) is None:
+        if self.tuned.pop(name, None) is None and self.writers.pop(name, None) is None:
             raise NotFound(f"The model '{name}' does not exist")
 
     def classify(
@@ -226,3 +281,57 @@ class FakeProvider:
         top = {label: math.log(n / total) for label, n in hits.items()}
         label = max(sorted(top), key=lambda name: top[name])
         return Answer(label=label, logprob=top[label], top=top)
+
+    def chat(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        *,
+        concurrency: int,
+        writing: Writing = GREEDY,
+    ) -> Iterator[tuple[int, Reply]]:
+        self.calls["chat"] += len(conversations)
+        if self.model(model) is None and "/" not in model:
+            raise NotFound(f"The model '{model}' does not exist")
+        for i in reversed(range(len(conversations))):
+            asked = conversations[i]
+            for k in range(writing.n):
+                yield i, self.spoil_reply(asked, self._reply(model, asked, (writing, k)))
+
+    def stream(
+        self, model: str, conversation: Conversation, *, writing: Writing = GREEDY
+    ) -> Iterator[str]:
+        ((_, reply),) = self.chat(model, [conversation], concurrency=1, writing=writing)
+        yield from (reply.text[:3], reply.text[3:])
+
+    def _reply(self, model: str, asked: Conversation, draw: tuple[Writing, int]) -> Reply:
+        if words := self.tuned.get(model):
+            return self._drawn(words, asked, *draw)
+        row = ChatRow(messages=asked.messages, tools=asked.tools, gold=UNTUNED)
+        return _written(self.writers.get(model, {}).get(_key(row), row))
+
+    def _drawn(
+        self, words: dict[str, Counter[str]], asked: Conversation, writing: Writing, k: int
+    ) -> Reply:
+        text = asked.messages[-1]["content"]
+        answer = self._answer(words, text)
+        draw = random.Random(f"{writing.seed} {k} {text}")
+        label = draw.choices(list(answer.top), [*map(math.exp, answer.top.values())])[0]
+        return Reply(text=label, finish_reason="stop", logprobs=(answer.top[label],))
+
+
+def _key(row: ChatRow) -> str:
+    return json.dumps([row.messages, row.tools])
+
+
+def _written(row: ChatRow) -> Reply:
+    """The right answer, each word of it a token."""
+    ids = [zlib.crc32(word.encode()) for word in said(row.gold, row.gold_calls).split()]
+    return Reply(
+        text=row.gold,
+        calls=row.gold_calls,
+        finish_reason="tool_calls" if row.gold_calls else "stop",
+        ids=(*ids, 0),
+        logprobs=(-0.1,) * (len(ids) + 1),
+        completion_tokens=len(ids) + 1,
+    )

@@ -21,13 +21,12 @@ from typing import Any, Literal, TypeVar
 
 import tomli_w
 
-from tunesmith.catalog import DEFAULT
 from tunesmith.errors import ConfigError, nearest
 
 C = TypeVar("C")
 
 Balance = Literal["auto", "smallest", "repeat", "weight", "none"]
-Method = Literal["auto", "head", "full"]
+Method = Literal["auto", "head", "full", "lora", "qlora"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -102,16 +101,18 @@ class PrepareConfig:
 class TrainConfig:
     """The fine-tuning job. Names are OpenAI's where it has one."""
 
-    base_model: str = DEFAULT
-    """Name from the catalog, or a local folder."""
+    base_model: str | None = None
+    """Name, or a local folder. Empty: minilm-l6; to write, the first that is there and writes."""
     method: Method = "auto"
-    """auto (head, then full, keep the better), head (frozen encoder), full."""
+    """auto (the best that fits), head (frozen encoder), full; to write also lora, qlora (4-bit)."""
     n_epochs: int | None = None
     """Full passes over the training examples, at most. Empty: chosen from their number."""
     batch_size: int | None = None
-    """Examples per step. Empty: as many as fill about 1,024 tokens."""
+    """Examples per step. Empty: chosen from their number and length."""
     learning_rate_multiplier: float | None = None
     """1.0 is the base model's own rate. Empty: 1.0."""
+    beta: float | None = None
+    """Of preference data: how far answers stay near the base model's. Empty: 0.1."""
     weight_decay: float = 0.01
     """Pull of the weights towards zero (AdamW)."""
     dropout: float | None = None
@@ -130,6 +131,24 @@ class TrainConfig:
     """Looks at the dev slice without progress before training stops."""
     validation_interval: int | None = None
     """Steps between looks at the dev slice. Empty: half an epoch."""
+    lora_rank: int | None = None
+    """Rank of the adapter, for lora and qlora. Empty: chosen."""
+    lora_alpha: float | None = None
+    """The adapter counts by alpha / rank. Empty: twice the rank."""
+    lora_dropout: float = 0.0
+    """Share of the adapter's inputs dropped while training."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of layers that get an adapter. Empty: all linear ones but the output layer."""
+    use_dora: bool = False
+    """Adapters with a length of their own for each output (DoRA)."""
+    use_rslora: bool = False
+    """The adapter counts by alpha / the root of its rank (rsLoRA)."""
+    neftune_alpha: float = 0.0
+    """Noise on the embeddings while training (NEFTune), such as 5; 0: none."""
+    packing: Literal["auto", "packed", "padded"] = "auto"
+    """Examples in a row behind each other (packed) or each in a row of its own (padded)."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations twice, which saves memory. Empty: where memory would not do."""
     seed: int = 0
     """Same seed, same machine, same result."""
     suffix: str | None = None
@@ -158,6 +177,22 @@ class EvaluateConfig:
     """Resamples behind each 95 % interval."""
     worst: int = 30
     """Rows listed among the worst predicted."""
+    num_votes: int = 1
+    """Of labels: answers drawn for each row; the most frequent one counts. 1: the likeliest."""
+    untuned: bool = True
+    """Of written answers: also ask the untuned base model, on the same rows."""
+    max_tokens: int | None = None
+    """Longest written answer. Empty: 1.5 times the longest right one, 64 at least."""
+    schema: str | None = None
+    """File with the JSON Schema that answers must fit. Empty: seen from the training answers."""
+    judge: str | None = None
+    """Model that grades written answers from 1 to 5, of any chat endpoint. Empty: nobody."""
+    judge_url: str | None = None
+    """Base URL of the judge's endpoint. Empty: the provider of the run."""
+    judge_key_env: str | None = None
+    """Name of the environment variable that holds the judge's API key."""
+    judge_rubric: str | None = None
+    """What the judge looks at: a text, or a file that holds it. Empty: a general rubric."""
 
 
 @dataclass(frozen=True, kw_only=True)

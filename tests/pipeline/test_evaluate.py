@@ -88,3 +88,15 @@ def test_progress_is_told_row_by_row(results, told):
     # 0: the gate's, before the model is loaded.
     assert [d["done"] for d in asking] == list(range(13))
     assert all(d["total"] == 12 for d in asking)
+
+
+def test_the_rows_that_are_scored_are_named_where_a_test_was_split_off(config, shop, table):
+    config = replace(config, prepare=replace(config.prepare, split="60/15/25"))
+    prepared, *_, evaluated = pipeline.run(config, shop)
+    rows = pl.read_parquet(shop.run_dir.path / evaluated.predictions)
+    assert rows.height == prepared.num_test != prepared.num_validation
+    lines = table.read_text().splitlines()
+    for line, text, label in rows.select("line", "text", "label").iter_rows():
+        assert lines[line - 1] == f'"{text}",{label}'
+    page = (shop.run_dir.path / evaluated.report).read_text()
+    assert "for the final score" in page

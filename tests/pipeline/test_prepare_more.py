@@ -10,12 +10,11 @@ import pytest
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.chat.files import check, read_classification
-from tunesmith.errors import ConfigError, DataError, NotOffered
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Event
 from tunesmith.pipeline.prepare import prepare
 from tunesmith.pipeline.results import Prepared
 from tunesmith.pipeline.rundir import RunDir
-from tunesmith.pipeline.upload import upload
 
 WORDS = (
     "alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan",
@@ -246,12 +245,10 @@ def chat_file(path: Path, number: int = 20) -> Path:
     return path
 
 
-def test_prompts_with_answers_become_chat_examples(go, tmp_path, shop):
+def test_prompts_with_answers_become_chat_examples(go, tmp_path):
     prepared = go(chat_file(tmp_path / "c.jsonl"))
     assert (prepared.task, prepared.num_train, prepared.num_validation) == ("chat", 16, 4)
     assert list(check(go.folder / "train.jsonl")) == []
-    with pytest.raises(NotOffered, match="trains classifiers"):
-        upload(prepared, shop)
 
 
 def test_chat_rows_in_a_validation_file_leave_training(go, tmp_path):

@@ -21,7 +21,6 @@ from tunesmith.pipeline import charts
 from tunesmith.pipeline.page import shortened
 from tunesmith.pipeline.report import (
     AnsweredRow,
-    CurvePoint,
     ReportData,
     Rival,
     automation,
@@ -33,6 +32,7 @@ from tunesmith.pipeline.report import (
     write_report,
 )
 from tunesmith.pipeline.results import Parity
+from tunesmith.pipeline.run_facts import CurvePoint
 
 
 def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, other: bool = False):

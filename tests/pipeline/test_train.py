@@ -47,6 +47,8 @@ def test_settings_become_the_job(train, provider: FakeProvider, prepared, shop):
 
 def test_a_folder_goes_by_its_full_path(tmp_path, monkeypatch, train, provider):
     (tmp_path / "base").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / "base" / name).write_text("{}")
     monkeypatch.chdir(tmp_path)
     train(base_model="base")
     assert provider.requests[0].model == str(tmp_path / "base")

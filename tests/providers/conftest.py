@@ -45,13 +45,14 @@ class Scripted:
     def __init__(self) -> None:
         self.answer: Callable[[str, str], Reply] = lambda method, path: (404, {})
         self.asked: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
+                outer.bodies.append(self.rfile.read(int(self.headers.get("content-length") or 0)))
                 outer.asked.append((self.command, self.path))
                 status, body = outer.answer(self.command, self.path)
                 content = json.dumps(body).encode()

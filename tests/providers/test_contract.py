@@ -8,7 +8,7 @@ from fake_provider import FakeProvider
 
 from tunesmith import wire
 from tunesmith.errors import NotFound, RequestError
-from tunesmith.providers import Capabilities, Provider
+from tunesmith.providers import Capabilities, Conversation, Provider, Reply, Writing
 from tunesmith.providers.openai_wire import OpenAIWire
 
 
@@ -100,6 +100,27 @@ class ProviderContract:
 
     def test_nothing_to_ask_is_answered_by_nothing(self, provider, job):
         assert list(provider.classify(job.fine_tuned_model, [], concurrency=8)) == []
+
+    def test_several_answers_can_be_drawn_for_each_text(self, provider, job, examples):
+        texts, labels = examples
+        asked = [Conversation(messages=[{"role": "user", "content": text}]) for text in texts]
+        drawn = Writing(temperature=1.0, n=5, seed=0, logprobs=True)
+        answers: dict[int, list[Reply]] = {}
+        for i, reply in provider.chat(job.fine_tuned_model, asked, concurrency=4, writing=drawn):
+            answers.setdefault(i, []).append(reply)
+        assert sorted(answers) == list(range(len(texts)))
+        for replies in answers.values():
+            assert len(replies) == 5
+            assert {reply.text for reply in replies} <= set(labels)
+            assert all(len(reply.logprobs) == 1 and reply.logprobs[0] < 0 for reply in replies)
+            assert {reply.finish_reason for reply in replies} == {"stop"}
+        again = list(provider.chat(job.fine_tuned_model, asked[:1], concurrency=1, writing=drawn))
+        assert [reply.text for _, reply in again] == [reply.text for reply in answers[0]]
+
+    def test_a_model_that_is_not_there_writes_nothing(self, provider):
+        asked = [Conversation(messages=[{"role": "user", "content": "x"}])]
+        with pytest.raises(NotFound):
+            list(provider.chat("ft:none", asked, concurrency=1))
 
 
 class TestInMemory(ProviderContract):

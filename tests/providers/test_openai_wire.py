@@ -1,5 +1,6 @@
 """The SDK's errors in our words, and following a job through silence."""
 
+import json
 import math
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tunesmith.errors import (
     RequestError,
     StorageError,
 )
-from tunesmith.providers import connect
+from tunesmith.providers import Conversation, Reply, Writing, connect, endpoint
 from tunesmith.providers import openai_wire as module
 from tunesmith.settings import Settings
 
@@ -230,3 +231,89 @@ def test_one_failed_request_ends_the_asking(scripted, provider):
     with pytest.raises(NotFound):
         list(provider.classify("m", ["x"] * 500, concurrency=2))
     assert len(scripted.asked) < 100
+
+
+# --- written answers ----------------------------------------------------------------------------
+
+
+def choice(text: str | None, **more: object) -> dict[str, object]:
+    message = {"role": "assistant", "content": text, **more.pop("message", {})}
+    return {"index": 0, "message": message, "finish_reason": "stop", **more}
+
+
+def written(scripted, provider, *choices, asked=None, **how) -> list[Reply]:
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    scripted.answer = lambda method, path: (200, {"choices": list(choices), "usage": usage})
+    asked = asked or Conversation(messages=[{"role": "user", "content": "x"}])
+    found = list(provider.chat("m", [asked], concurrency=2, writing=Writing(**how)))
+    assert {place for place, _ in found} == {0}
+    return [reply for _, reply in found]
+
+
+def test_what_a_reply_says_is_read(scripted, provider):
+    numbers = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -0.25}]}
+    [reply] = written(scripted, provider, choice("ab", token_ids=[4, 9], logprobs=numbers))
+    assert (reply.text, reply.ids, reply.logprobs) == ("ab", (4, 9), (-0.5, -0.25))
+    assert (reply.finish_reason, reply.prompt_tokens, reply.completion_tokens) == ("stop", 7, 3)
+    [reply] = written(scripted, provider, choice("ab", logprobs=None))
+    assert (reply.ids, reply.logprobs, reply.calls) == (None, None, ())
+
+
+def test_calls_are_read_in_both_spellings(scripted, provider):
+    function = {"name": "f", "arguments": "{}"}
+    new = {"tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    for message in (new, {"function_call": function}):
+        [reply] = written(scripted, provider, choice(None, message=message))
+        assert (reply.text, [(c.name, c.arguments) for c in reply.calls]) == ("", [("f", "{}")])
+
+
+def test_choices_come_in_their_order(scripted, provider):
+    replies = written(scripted, provider, choice("b", index=1), choice("a", index=0), n=2)
+    assert [reply.text for reply in replies] == ["a", "b"]
+
+
+def test_only_what_is_wanted_is_asked_for(scripted, provider):
+    written(scripted, provider, choice("x"))
+    assert json.loads(scripted.bodies[-1]) == {
+        "model": "m", "messages": [{"role": "user", "content": "x"}], "temperature": 0.0,
+    }  # fmt: skip
+    tool = {"type": "function", "function": {"name": "f"}}
+    asked = Conversation(messages=[{"role": "user", "content": "x"}], tools=[tool], most=5)
+    how = {"temperature": 1.0, "n": 3, "seed": 0, "logprobs": True}
+    written(scripted, provider, choice("x"), asked=asked, **how)
+    assert json.loads(scripted.bodies[-1]) == {
+        "model": "m", "messages": asked.messages, "tools": [tool], "max_tokens": 5, "n": 3,
+        "temperature": 1.0, "seed": 0, "logprobs": True, "return_token_ids": True,
+    }  # fmt: skip
+
+
+def test_a_prompt_that_is_too_long_is_a_reply_that_says_so(scripted, provider):
+    said = error("The context is too long.", code="context_length_exceeded")
+    scripted.answer = lambda method, path: (400, said)
+    asked = [Conversation(messages=[{"role": "user", "content": "x"}])]
+    [(_, reply)] = provider.chat("m", asked, concurrency=1)
+    assert (reply.refused, reply.text) == ("The context is too long.", "")
+    scripted.answer = lambda method, path: (400, error("Another fault."))
+    with pytest.raises(RequestError, match="Another fault"):
+        list(provider.chat("m", asked, concurrency=1))
+
+
+def test_a_reply_without_choices_is_none(scripted, provider):
+    with pytest.raises(ProviderError, match="has no choices"):
+        written(scripted, provider)
+
+
+def test_any_endpoint_can_be_asked_with_and_without_a_key(scripted):
+    scripted.answer = lambda method, path: (200, {"choices": [choice("5")]})
+    asked = [Conversation(messages=[{"role": "user", "content": "x"}])]
+    for key in ("", "sk-x"):
+        with endpoint(scripted.base_url, key) as found:
+            [(_, reply)] = found.chat("judge", asked, concurrency=1)
+        assert reply.text == "5"
+
+
+def test_only_options_that_were_set_travel(scripted, provider):
+    scripted.answer = lambda method, path: (200, JOB)
+    options = wire.Options(method="head", dropout=None)
+    provider.create_job(wire.JobCreate(model="m", training_file="file-1", tunesmith=options))
+    assert json.loads(scripted.bodies[-1])["tunesmith"] == {"method": "head"}

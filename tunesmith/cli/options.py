@@ -23,7 +23,9 @@ Given = dict[str, dict[str, Any]]
 """Section → field → value, of the options that were given."""
 
 NAMES = {"provider.name": "provider"}
-FILES = ("table", "validation", "review")
+FILES = {"prepare": ("table", "validation", "review"), "evaluate": ("schema",)}
+PERHAPS_FILES = {"train": ("base_model",), "evaluate": ("judge_rubric",)}
+"""Of these, only what is there is a path; else it is a name or a text."""
 
 
 def takes_config(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -73,11 +75,23 @@ def asked(
         seeds: Given = {"prepare": {"seed": seed}, "train": {"seed": seed}}
         config = configs.overlay(config, seeds, "--seed")
     config = configs.override(config, overrides)
-    paths: Given = {"prepare": {}}
-    for name in FILES:
-        if (value := getattr(config.prepare, name)) and "://" not in value:
-            paths["prepare"][name] = str(Path(value).expanduser().absolute())
+    paths: Given = {"prepare": {}, "train": {}, "evaluate": {}}
+    for section, names in FILES.items():
+        for name in names:
+            if (value := getattr(getattr(config, section), name)) and "://" not in value:
+                paths[section][name] = str(Path(value).expanduser().absolute())
+    for section, names in PERHAPS_FILES.items():
+        for name in names:
+            if (value := getattr(getattr(config, section), name)) and _exists(value):
+                paths[section][name] = str(Path(value).expanduser().absolute())
     return configs.overlay(config, paths, "The paths")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError):  # too long for a path, or with characters that none has
+        return False
 
 
 def of_run_dir(run_dir: Path, config_file: Path | None) -> RunConfig:

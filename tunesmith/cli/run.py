@@ -73,13 +73,14 @@ def run(
             results.append(next(steps))
             terminal.result(results[-1], reused=verb in shop.run_dir.reused)
         evaluated = results[-1]
-        assert isinstance(evaluated, pipeline.Evaluated)
+        assert isinstance(evaluated, pipeline.Evaluated | pipeline.EvaluatedText)
         if shop.run_dir.reused >= set(pipeline.VERBS):
             terminal.plain("Nothing has changed since the last start, so nothing was done again.")
         pipeline.keep_config(settled, shop.run_dir, results)
         at = None if shop.provider.place == "embedded" else shop.provider.endpoint().base_url
         terminal.summary(evaluated, shop.run_dir, base_url=at)
-        answers = _ask(ask or [], evaluated.model, shop, terminal)
+        asking = _ask if isinstance(evaluated, pipeline.Evaluated) else _ask_to_write
+        answers = asking(ask or [], evaluated.model, shop, terminal)
         terminal.json(
             {
                 "run_dir": str(shop.run_dir.path),
@@ -211,7 +212,7 @@ def _tell(verb: str, result: Any, shop: Any, terminal: Any) -> None:
     if verb in shop.run_dir.reused:
         terminal.plain("Nothing has changed since the last time, so nothing was done again.")
     terminal.result(result, reused=verb in shop.run_dir.reused)
-    if isinstance(result, pipeline.Evaluated):
+    if isinstance(result, pipeline.Evaluated | pipeline.EvaluatedText):
         terminal.summary(result, shop.run_dir, base_url=None)
     terminal.json({"run_dir": str(shop.run_dir.path), **asdict(result)})
 
@@ -308,6 +309,19 @@ def _ask(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[st
     for i, text in enumerate(texts):
         terminal.answer(text, answers[i])
     return [{"text": text, **asdict(answers[i])} for i, text in enumerate(texts)]
+
+
+def _ask_to_write(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[str, Any]]:
+    """What the deployed model writes to `texts`, over HTTP, told and returned."""
+    from tunesmith.providers import Conversation
+
+    if not texts:
+        return []
+    asked = [Conversation(messages=[{"role": "user", "content": text}]) for text in texts]
+    replies = dict(shop.provider.chat(model, asked, concurrency=4))
+    for i, text in enumerate(texts):
+        terminal.reply(text, replies[i])
+    return [{"asked": text, **asdict(replies[i])} for i, text in enumerate(texts)]
 
 
 def _keep_serving(shop: Any, terminal: Any) -> None:

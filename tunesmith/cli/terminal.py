@@ -13,19 +13,38 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tunesmith.events import Event
-from tunesmith.pipeline import Deployed, Evaluated, Prepared, Result, RunDir, Trained, Uploaded
-from tunesmith.providers import Answer
+from tunesmith.pipeline import (
+    Deployed,
+    Evaluated,
+    EvaluatedText,
+    Prepared,
+    Result,
+    RunDir,
+    Trained,
+    Uploaded,
+)
+from tunesmith.pipeline.chat_report import between, headlines, shown
+from tunesmith.providers import Answer, Reply
 
 BAR_AFTER = 2.0  # seconds
 SHOWN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 LOOKS_SHOWN = 6
 """Looks at the dev slice that get a line each; after that every fifth."""
+LOOKS = {"dev": "dev", "valid": "held-out"}
+"""Rows that are looked at while training: prefix of the measures, and what is said of them."""
+RIGHT = {
+    "accuracy": "accuracy",
+    "mean_token_accuracy": "tokens right",
+    "reward_accuracy": "pairs right",
+}
+"""Shares of what is right among them."""
 STYLES = {"warning": "yellow", "error": "red"}
 
 
@@ -86,16 +105,23 @@ class Terminal:
                 self._deployed(result)
             case Evaluated():
                 self.line(f"  {result.num_examples:,} validation examples answered and scored")
+            case EvaluatedText():
+                self.line(f"  {result.num_examples:,} held-out prompts answered and scored")
 
     def plain(self, text: str | Text = "", style: str = "") -> None:
         """A line that belongs to no verb."""
         self._end_bar()
         self._console.print(text, style=style, soft_wrap=True)
 
-    def summary(self, evaluated: Evaluated, run_dir: RunDir, *, base_url: str | None) -> None:
+    def summary(
+        self, evaluated: Evaluated | EvaluatedText, run_dir: RunDir, *, base_url: str | None
+    ) -> None:
         """The final table, the verdict, and what can be done next."""
         self.plain()
-        self._scores(evaluated)
+        if isinstance(evaluated, Evaluated):
+            self._scores(evaluated)
+        else:
+            self._written_scores(evaluated)
         self.plain()
         for sentence in evaluated.verdict:
             self.plain(sentence)
@@ -119,6 +145,16 @@ class Terminal:
         self.plain(f"› {text if len(text) <= 100 else text[:99] + '…'}", "bold")
         for row in bars(answer, most=most):
             self.plain(row)
+
+    def reply(self, text: str, reply: Reply) -> None:
+        """A written answer."""
+        self.plain()
+        self.plain(f"› {text if len(text) <= 100 else text[:99] + '…'}", "bold")
+        self.plain(reply.refused or reply.text)
+        for call in reply.calls:
+            self.plain(f"calls {call.name}({call.arguments})")
+        if reply.finish_reason == "length":
+            self.plain("(cut off: the limit of tokens was reached)", "dim")
 
     def json(self, data: object) -> None:
         """The one object of --json."""
@@ -150,25 +186,28 @@ class Terminal:
 
     def _deployed(self, result: Deployed) -> None:
         parity = result.parity
-        self.line(
-            f"  parity: {parity.compared} held-out prompts, every label as the trainer gave it, "
-            f"log-probabilities within {parity.max_logprob_gap:.1e}"
-        )
+        same = {
+            "labels": "every label as the trainer gave it",
+            "tokens": "every token as the trainer wrote it",
+            "texts": "every text as the trainer wrote it",
+        }[parity.by]
+        line = f"  parity: {parity.compared} held-out prompts, {same}"
+        if parity.ties:
+            line += f" but for {parity.ties:,} ties of two tokens"
+        if parity.max_logprob_gap is None:
+            line += "; the endpoint gives no log-probabilities"
+        else:
+            line += f", log-probabilities within {parity.max_logprob_gap:.1e}"
+        self.line(line)
 
     def _metric(self, event: Event) -> None:
         data = event.data
         step, total = data.get("step", 0), data.get("total_steps", 0)
-        if "dev_loss" in data:
+        part = next((part for part in LOOKS if f"{part}_loss" in data), None)
+        if part:
             self._looks += 1
             if self._looks <= LOOKS_SHOWN or self._looks % 5 == 0 or step == total:
-                where = f"step {step}/{total}" if step else "head"
-                parts = [f"  {where:<14}"]
-                if "train_loss" in data:
-                    parts.append(f"loss {data['train_loss']:.3f}")
-                parts.append(f"dev loss {data['dev_loss']:.3f}")
-                if "dev_accuracy" in data:
-                    parts.append(f"dev accuracy {data['dev_accuracy']:.1%}")
-                self.line("  ".join(parts))
+                self.line(_look(data, part, step, total))
         if step and total:
             self._progress("Training", step, total)
 
@@ -210,6 +249,37 @@ class Terminal:
                 span = f" {100 * low:.1f}–{100 * high:.1f}"
                 line.append(value).append(f"{span:<{17 - len(value)}}", "dim")
             self.plain(line)
+
+    def _written_scores(self, evaluated: EvaluatedText) -> None:
+        names = headlines(evaluated)
+        models = {"this model": evaluated, "untuned": evaluated.untuned}
+        self.plain(
+            f"{'95 % sure':<15}" + "".join(f"{name.replace('_', ' '):<23}" for name in names), "dim"
+        )
+        for title, scores in models.items():
+            if scores is None:
+                continue
+            line = Text(f"{title:<15}", "bold" if title == "this model" else "")
+            for name in names:
+                value, span = "–", ""
+                if name in scores.metrics:
+                    value = shown(name, scores.metrics[name]).replace("\u202f", " ")
+                    span = between(name, scores.intervals[name])
+                    span = " " + span.replace(" and ", "–").removesuffix("\u202f%")
+                line.append(value).append(f"{span:<{max(1, 23 - len(value))}}", "dim")
+            self.plain(line)
+
+
+def _look(data: Mapping[str, Any], part: str, step: int, total: int) -> str:
+    """A line on what was measured at a step."""
+    parts = [f"  {f'step {step}/{total}' if step else 'start':<14}"]
+    if "train_loss" in data:
+        parts.append(f"loss {data['train_loss']:.3f}")
+    parts.append(f"{LOOKS[part]} loss {data[f'{part}_loss']:.3f}")
+    for name, words in RIGHT.items():
+        if f"{part}_{name}" in data:
+            parts.append(f"{LOOKS[part]} {words} {data[f'{part}_{name}']:.1%}")
+    return "  ".join(parts)
 
 
 def bars(answer: Answer, *, most: int) -> Iterable[str]:

@@ -10,15 +10,26 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tunesmith.config import RunConfig, to_toml
+from tunesmith.pipeline.base import choose
 from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
-from tunesmith.pipeline.evaluate import baseline_answers, evaluate
+from tunesmith.pipeline.evaluate import baseline_answers, evaluate, kind_of
 from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
+from tunesmith.pipeline.evaluate_chat import check as check_evaluation
 from tunesmith.pipeline.prepare import prepare
-from tunesmith.pipeline.results import Deployed, Evaluated, Prepared, Result, Trained, Uploaded
+from tunesmith.pipeline.results import (
+    Deployed,
+    Evaluated,
+    EvaluatedText,
+    Prepared,
+    Result,
+    Trained,
+    Uploaded,
+)
 from tunesmith.pipeline.rundir import CONFIG, FOLDERS, VERBS, RunDir
-from tunesmith.pipeline.train import check, train
+from tunesmith.pipeline.train import check as check_training
 from tunesmith.pipeline.train import inputs as train_inputs
+from tunesmith.pipeline.train import train
 from tunesmith.pipeline.upload import inputs as upload_inputs
 from tunesmith.pipeline.upload import upload
 from tunesmith.pipeline.workshop import Report, Workshop, open_workshop
@@ -28,6 +39,7 @@ __all__ = [
     "VERBS",
     "Deployed",
     "Evaluated",
+    "EvaluatedText",
     "Prepared",
     "Report",
     "Result",
@@ -52,6 +64,7 @@ SETTLED = {
     "label column": "prepare.label",
     "label columns": "prepare.annotators",
     "balance": "prepare.balance",
+    "base model": "train.base_model",
     "n_epochs": "train.n_epochs",
     "batch_size": "train.batch_size",
     "model kept": "train.method",
@@ -80,15 +93,25 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
     if len(done := list(so_far(config, shop))) == len(VERBS):
         yield from done[1:]
         return
+    choose(config, prepared, shop)  # refuses what cannot be learned before anything is sent
     with ThreadPoolExecutor(max_workers=1) as beside:  # starting to train leaves a core idle
         rivals = None
-        if config.evaluate.baselines:
+        if config.evaluate.baselines and prepared.task == "classify":
             rivals = beside.submit(baseline_answers, prepared, shop.run_dir)
         yield (uploaded := upload(prepared, shop))
         yield (trained := train(config, prepared, uploaded, shop))
         yield (deployed := deploy(config.deploy, trained, shop))
         ahead = rivals.result if rivals else None
         yield evaluate(config.evaluate, prepared, trained, deployed, shop, rivals=ahead)
+
+
+def check(config: RunConfig) -> None:
+    """Refuse impossible settings before anything starts.
+
+    Raises: ConfigError; NotOffered for a folder with a model that cannot be tuned.
+    """
+    check_training(config)
+    check_evaluation(config.evaluate)
 
 
 def so_far(config: RunConfig, shop: Workshop) -> Iterator[Result]:
@@ -113,7 +136,8 @@ def so_far(config: RunConfig, shop: Workshop) -> Iterator[Result]:
         return
     yield deployed
     made_from = evaluate_inputs(config.evaluate, prepared, deployed, kept)
-    if evaluated := kept.load("evaluate", Evaluated, made_from):
+    evaluated = kept.load("evaluate", kind_of(prepared), made_from)
+    if evaluated is not None:
         yield evaluated
 
 

@@ -1,14 +1,14 @@
 """The rows of a table of texts to classify, and their texts, clean.
 
 A row's text is set apart from what else is known of the row (see `data.texts.stored`).
-Does not know: labels, votes, duplicates, sides.
+Does not know: labels, votes, duplicates, sides; but for how labels are to be balanced.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -23,9 +23,11 @@ from tunesmith.data.journal import Journal
 from tunesmith.data.likeness.fingerprints import keys
 from tunesmith.data.reading.table import Table
 from tunesmith.data.receipt import of_source
+from tunesmith.data.sides import balance
 from tunesmith.data.texts import sensitive
 from tunesmith.data.texts.cleaning import LONGEST, chosen, clean
 from tunesmith.data.texts.stored import Texts, taken_apart
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
 from tunesmith.pipeline.data_facts import Votes
 from tunesmith.pipeline.prepared_rows import near_threshold, unsearched
@@ -54,6 +56,8 @@ class Work:
     """Of rows with several labels: row, label, lines; see `votes.soft`."""
     near: int | None = None
     leaks: int = 0
+    weighs: bool = True
+    """Whether the training that follows can weigh labels in the loss."""
 
     @property
     def table(self) -> Path:
@@ -73,6 +77,21 @@ class Work:
     def cells(self) -> list[str]:
         """These columns' names among the rows."""
         return [f"vote {number}" for number in range(len(self.names))]
+
+    def balanced(self, counts: Mapping[str, int]) -> tuple[balance.Mode, Decision]:
+        """How labels of these sizes are balanced, and why so. Raises: ConfigError."""
+        asked = self.config.balance
+        mode, decision = balance.choose(counts, asked)
+        if mode != "weight" or self.weighs:
+            return mode, decision
+        if asked == "weight":
+            raise ConfigError(
+                "A causal base model cannot weigh labels in the loss (--balance weight).",
+                fix="Balance with --balance repeat, or tune an encoder.",
+            )
+        mode, decision = balance.choose(counts, "repeat")
+        why = decision.reason.replace("as asked", "a causal base model cannot weigh labels")
+        return mode, replace(decision, reason=why)
 
     def with_text(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with the column `text`: in memory, whatever their number."""
@@ -251,3 +270,18 @@ def _with_fields(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     work.texts = Texts.of(texts, raw)
     rows = rows.with_columns(_known_of(texts, raw))
     return work.journal.take(rows, step)
+
+
+def row_times(live: pl.DataFrame, work: Work) -> pl.Series:
+    """The time of each row as a number, a date or a time; null where it cannot be read."""
+    if "time" not in live.columns:
+        raise DataError(
+            "No column looks like a time, by which to split.",
+            fix="Name it with --time.",
+            path=work.table,
+        )
+    cells = live["time"]
+    numbers = cells.cast(pl.Float64, strict=False)
+    if numbers.null_count() <= cells.null_count():
+        return numbers
+    return cells.str.to_datetime(strict=False, time_zone="UTC", ambiguous="earliest")

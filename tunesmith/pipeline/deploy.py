@@ -1,6 +1,7 @@
 """deploy: the model answers under its name, and the parity gate proves that it answers as trained.
 
-The trainer noted its own answers to held-out prompts; the endpoint must give the same ones.
+The trainer noted its own answers to held-out prompts; the endpoint must give the same ones: labels
+are compared here, written answers in `deploy_chat`.
 Does not know: how the model is served.
 """
 
@@ -9,16 +10,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tunesmith.config import DeployConfig, to_toml
 from tunesmith.errors import ParityError
 from tunesmith.events import Event
+from tunesmith.pipeline import deploy_chat
 from tunesmith.pipeline.results import Deployed, Parity, Trained
 from tunesmith.pipeline.rundir import digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
-from tunesmith.providers.provider import Answer
+from tunesmith.providers.provider import Answer, Provider
 
 CONCURRENCY = 16
 TOLERANCE, ROUNDED_TOLERANCE = 1e-4, 2e-2
@@ -66,20 +69,23 @@ def deploy(config: DeployConfig, trained: Trained, shop: Workshop) -> Deployed:
         return earlier
     started = time.monotonic()
     tolerance = _tolerance(config, trained)
-    rows = list(_compare(config, trained, shop, tolerance))
-    gaps = [math.inf if row.gap is None else row.gap for row in rows]
-    parity = Parity(
-        compared=len(rows),
-        label_disagreements=sum(row.label != row.trained_label for row in rows),
-        max_logprob_gap=max(gaps),
-        tolerance=tolerance,
-        passed=all(row.same for row in rows),
-    )
-    found = "" if parity.passed else cause(rows)
+    lines = _samples(config, trained, shop)
+    # Said before the first answer, for which the model has to be loaded.
+    start = {"done": 0, "total": len(lines)}
+    shop.report(Event(kind="progress", message="Asking the model", data=start))
+    rows: Sequence[Compared | deploy_chat.Written]
+    if "messages" in lines[0]:
+        rows = written = list(deploy_chat.compare(shop.provider, trained.model, lines, tolerance))
+        parity, found = deploy_chat.parity(written, tolerance), ""
+        if not parity.passed:
+            found = deploy_chat.cause(written)
+    else:
+        rows = labelled = list(_compare(shop.provider, trained.model, lines, tolerance))
+        parity, found = _parity(labelled, tolerance), ""
+        if not parity.passed:
+            found = cause(labelled)
     place = shop.run_dir.folder("deploy") / "parity.json"
     whole = {**asdict(parity), "cause": found, "rows": [asdict(row) for row in rows]}
-    if not math.isfinite(parity.max_logprob_gap):
-        whole["max_logprob_gap"] = None
     write_atomic(place, json.dumps(whole, ensure_ascii=False, indent=1).encode())
     if not parity.passed:
         differ = sum(not row.same for row in rows)
@@ -130,15 +136,23 @@ def _tolerance(config: DeployConfig, trained: Trained) -> float:
     return ROUNDED_TOLERANCE if trained.facts.get("precision") == "bf16" else TOLERANCE
 
 
+def _parity(rows: Sequence[Compared], tolerance: float) -> Parity:
+    gaps = [row.gap for row in rows if row.gap is not None]
+    return Parity(
+        compared=len(rows),
+        label_disagreements=sum(row.label != row.trained_label for row in rows),
+        max_logprob_gap=max(gaps) if len(gaps) == len(rows) else None,
+        tolerance=tolerance,
+        passed=all(row.same for row in rows),
+    )
+
+
 def _compare(
-    config: DeployConfig, trained: Trained, shop: Workshop, tolerance: float
+    provider: Provider, model: str, lines: Sequence[Mapping[str, Any]], tolerance: float
 ) -> Iterator[Compared]:
-    samples = _samples(config, trained, shop)
+    samples = [Sample(**line) for line in lines]
     texts = [sample.text for sample in samples]
-    # Said before the first answer, for which the model has to be loaded.
-    start = {"done": 0, "total": len(texts)}
-    shop.report(Event(kind="progress", message="Asking the model", data=start))
-    answers = dict(shop.provider.classify(trained.model, texts, concurrency=CONCURRENCY))
+    answers = dict(provider.classify(model, texts, concurrency=CONCURRENCY))
     for i, sample in enumerate(samples):
         answer = answers[i]
         gap = _gap(answer, sample)
@@ -163,10 +177,10 @@ def _gap(answer: Answer, sample: Sample) -> float | None:
     return max(gaps) if all(map(math.isfinite, gaps)) else None
 
 
-def _samples(config: DeployConfig, trained: Trained, shop: Workshop) -> list[Sample]:
+def _samples(config: DeployConfig, trained: Trained, shop: Workshop) -> Sequence[Mapping[str, Any]]:
     """The trainer's answers, at most `parity_examples`, spread evenly over those there are."""
     content = shop.provider.download(trained.samples_file) if trained.samples_file else b""
-    found = [Sample(**json.loads(line)) for line in content.splitlines() if line.strip()]
+    found = [json.loads(line) for line in content.splitlines() if line.strip()]
     if not found:
         raise ParityError(
             f"{trained.model} is not deployed: the trainer left no answers to compare with.",

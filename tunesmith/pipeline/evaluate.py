@@ -9,33 +9,46 @@ import io
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from tunesmith.config import EvaluateConfig, to_toml
 from tunesmith.data.chat.files import read_classification
-from tunesmith.events import Event, read_events
+from tunesmith.events import Event
 from tunesmith.metrics.baselines import BASELINES
 from tunesmith.metrics.classification import (
+    ClassificationScores,
     natural_weights,
     probability,
     score,
 )
+from tunesmith.metrics.generation import Vote, majority
 from tunesmith.metrics.intervals import accuracy_gain, bootstrap
+from tunesmith.pipeline import judge
+from tunesmith.pipeline.evaluate_chat import evaluate_text
 from tunesmith.pipeline.report import (
     AnsweredRow,
-    CurvePoint,
     ReportData,
     Rival,
     verdict,
     write_report,
 )
-from tunesmith.pipeline.results import BaselineScores, Deployed, Evaluated, Prepared, Trained
+from tunesmith.pipeline.results import (
+    BaselineScores,
+    Deployed,
+    Evaluated,
+    EvaluatedText,
+    Prepared,
+    Trained,
+)
+from tunesmith.pipeline.run_facts import RunFacts, run_facts, scored_lines
 from tunesmith.pipeline.rundir import FOLDERS, RunDir, digest, file_digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
-from tunesmith.providers import Answer
+from tunesmith.providers import Answer, Conversation, Reply, Writing
 
 REPORT, PREDICTIONS = "report.html", "predictions.parquet"
+SEED = 0
+"""Of the answers that are drawn: evaluated again, they are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +58,38 @@ class Asked:
     texts: list[str]
     gold: list[str]
     answers: list[Answer]
+    """The likeliest labels, with the probabilities of others."""
     gold_probabilities: list[float]
     """Of the right label. Outside the best 20 labels: an even part of what they leave over."""
+    votes: list[Vote] = field(default_factory=list)
+    """What won among several answers drawn for each row; empty: none were drawn."""
 
     @property
     def predicted(self) -> list[str]:
-        return [answer.label for answer in self.answers]
+        return [answer.label for answer in self.votes or self.answers]
+
+    @property
+    def probabilities(self) -> list[float]:
+        """Of what was answered, by the model's own word."""
+        return [
+            math.exp(answer.logprob if label == answer.label else answer.top.get(label, -math.inf))
+            for label, answer in zip(self.predicted, self.answers, strict=True)
+        ]
 
 
 def inputs(config: EvaluateConfig, prepared: Prepared, deployed: Deployed, run_dir: RunDir) -> str:
     """Changes with the model, the examples and what is measured; not with the concurrency."""
     files = [file_digest(run_dir.path / name) for name in (prepared.train, prepared.scored)]
     weights = (prepared.natural_shares, prepared.class_weights)
-    return digest(replace(config, concurrency=1), deployed.model, files, weights)
+    if config.schema:
+        files.append(file_digest(Path(config.schema)))
+    config = replace(config, concurrency=1, judge_rubric=judge.rubric(config))
+    return digest(config, deployed.model, files, weights)
+
+
+def kind_of(prepared: Prepared) -> type[Evaluated] | type[EvaluatedText]:
+    """What the evaluation of such examples comes to."""
+    return Evaluated if prepared.task == "classify" else EvaluatedText
 
 
 def baseline_answers(prepared: Prepared, run_dir: RunDir) -> dict[str, list[str]]:
@@ -79,15 +111,21 @@ def evaluate(
     shop: Workshop,
     *,
     rivals: Callable[[], dict[str, list[str]]] | None = None,
-) -> Evaluated:
-    """The scores of the deployed model, beside those of cheap classifiers on the same rows.
+) -> Evaluated | EvaluatedText:
+    """The scores of the deployed model, beside those of cheap classifiers on the same rows; where
+    it writes, beside those of the untuned model.
 
     `rivals` hands over `baseline_answers` that were computed ahead.
     Leaves predictions.parquet and report.html. Raises: ProviderError, StorageError.
     """
     made_from = inputs(config, prepared, deployed, shop.run_dir)
-    if earlier := shop.run_dir.load("evaluate", Evaluated, made_from):
+    earlier = shop.run_dir.load("evaluate", kind_of(prepared), made_from)
+    if earlier is not None:
         return earlier
+    if prepared.task != "classify":
+        written = evaluate_text(config, prepared, trained, deployed, shop)
+        shop.run_dir.save("evaluate", written, made_from, to_toml(config))
+        return written
     started = time.monotonic()
     asked = _ask(config, prepared, deployed.model, shop)
     scores = score(
@@ -95,7 +133,7 @@ def evaluate(
         asked.predicted,
         labels=prepared.labels,
         gold_probabilities=asked.gold_probabilities,
-        answer_probabilities=[math.exp(answer.logprob) for answer in asked.answers],
+        answer_probabilities=asked.probabilities,
     )
     baselines: tuple[BaselineScores, ...] = ()
     if config.baselines:
@@ -118,17 +156,17 @@ def evaluate(
         report=f"{folder}/{REPORT}",
         predictions=f"{folder}/{PREDICTIONS}",
         num_cut=sum(answer.cut_tokens > 0 for answer in asked.answers),
+        num_votes=config.num_votes,
+        num_tied=sum(vote.tied for vote in asked.votes),
         seconds=time.monotonic() - started,
     )
-    lines = _lines(prepared, shop.run_dir)
+    lines = scored_lines(prepared, shop.run_dir)
     _keep_predictions(asked, lines, shop.run_dir)
+    facts = run_facts(prepared, trained, deployed, shop.run_dir, result.seconds)
     page = replace(
-        _page(result, prepared, trained, deployed),
-        calibration=scores.calibration,
-        per_class=scores.per_class,
+        _page(result, prepared, facts, scores),
         mistakes=_mistakes(asked, lines),
         num_worst=config.worst,
-        curve=_curve(shop.run_dir),
     )
     result = replace(result, verdict=tuple(verdict(page)))
     write_report(replace(page, verdict=result.verdict), shop.run_dir.path / result.report)
@@ -148,7 +186,30 @@ def _ask(config: EvaluateConfig, prepared: Prepared, model: str, shop: Workshop)
         probability(label, answer.top, num_labels=len(prepared.labels))
         for label, answer in zip(gold, ordered, strict=True)
     ]
-    return Asked(texts=texts, gold=gold, answers=ordered, gold_probabilities=chances)
+    votes = _vote(config, texts, model, shop) if config.num_votes > 1 else []
+    return Asked(texts=texts, gold=gold, answers=ordered, gold_probabilities=chances, votes=votes)
+
+
+def _vote(config: EvaluateConfig, texts: Sequence[str], model: str, shop: Workshop) -> list[Vote]:
+    """The most frequent of several answers to each text. Ties are told of."""
+    asked = [Conversation(messages=[{"role": "user", "content": text}]) for text in texts]
+    drawn = Writing(temperature=1.0, n=config.num_votes, seed=SEED, logprobs=True)
+    answers: list[list[Reply]] = [[] for _ in texts]
+    done = 0
+    for i, reply in shop.provider.chat(model, asked, concurrency=config.concurrency, writing=drawn):
+        answers[i].append(reply)
+        done += len(answers[i]) == config.num_votes
+        data = {"done": done, "total": len(texts)}
+        shop.report(Event(kind="progress", message="Drawing answers", data=data))
+    votes = [
+        majority([r.text for r in some], [math.fsum(r.logprobs or ()) for r in some])
+        for some in answers
+    ]
+    if tied := sum(vote.tied for vote in votes):
+        what = f"On {tied:,} of {len(votes):,} rows the {config.num_votes} answers tied; the label "
+        what += "that was likelier on average counts there"
+        shop.report(Event(kind="note", message=what))
+    return votes
 
 
 def _baselines(
@@ -175,16 +236,6 @@ def _baselines(
     return tuple(found)
 
 
-def _lines(prepared: Prepared, run_dir: RunDir) -> list[int]:
-    """Line of each validation example in the file it came from."""
-    import polars as pl
-
-    rows = pl.read_parquet(run_dir.path / FOLDERS["prepare"] / "receipt.parquet")
-    lines: list[int] = rows.filter(pl.col("split") == "validation")["line"].to_list()
-    assert len(lines) == prepared.num_scored
-    return lines
-
-
 def _keep_predictions(asked: Asked, lines: Sequence[int], run_dir: RunDir) -> None:
     """predictions.parquet: one row an example, in the order of the validation file."""
     import polars as pl
@@ -200,6 +251,7 @@ def _keep_predictions(asked: Asked, lines: Sequence[int], run_dir: RunDir) -> No
             [{"label": label, "logprob": value} for label, value in answer.top.items()]
             for answer in asked.answers
         ],
+        "tied": [vote.tied for vote in asked.votes] or [False] * len(lines),
         "correct": [p == g for p, g in zip(asked.predicted, asked.gold, strict=True)],
         "cut_tokens": [answer.cut_tokens for answer in asked.answers],
     }
@@ -209,29 +261,20 @@ def _keep_predictions(asked: Asked, lines: Sequence[int], run_dir: RunDir) -> No
 
 
 def _page(
-    result: Evaluated, prepared: Prepared, trained: Trained, deployed: Deployed
+    result: Evaluated, prepared: Prepared, facts: RunFacts, scores: ClassificationScores
 ) -> ReportData:
     """The report's content, as far as the results hold it."""
-    today = date.today()
-    timings = {
-        "prepare": prepared.seconds,
-        "train": trained.seconds,
-        "deploy": deployed.seconds,
-        "evaluate": result.seconds,
-    }
     return ReportData(
-        title=prepared.name,
-        model=result.model,
-        base_model=trained.base_model,
-        date=f"{today.day} {today:%B %Y}",
+        **vars(replace(facts, num_cut=result.num_cut)),
         num_examples=result.num_examples,
         labels=result.labels,
         metrics=result.metrics,
         intervals=result.intervals,
-        per_class=(),
+        per_class=scores.per_class,
         confusion=result.confusion,
         natural=result.natural,
         natural_shares=prepared.natural_shares,
+        calibration=scores.calibration,
         baselines=[
             Rival(
                 title=b.title,
@@ -242,55 +285,26 @@ def _page(
             )
             for b in result.baselines
         ],
-        num_cut=result.num_cut,
-        num_rows=prepared.num_rows,
-        fates=prepared.fates,
-        num_train=prepared.num_train,
-        num_validation=prepared.num_validation,
+        num_votes=result.num_votes,
+        num_tied=result.num_tied,
         train_counts=prepared.train_counts,
         validation_counts=prepared.validation_counts,
-        method=trained.method,
-        chosen_step=trained.chosen_step,
-        parity=deployed.parity,
-        decisions=[
-            *(("prepare", decision) for decision in prepared.decisions),
-            *(("train", decision) for decision in trained.decisions),
-        ],
-        findings=prepared.findings,
-        timings={verb: seconds for verb, seconds in timings.items() if seconds},
     )
 
 
 def _mistakes(asked: Asked, lines: Sequence[int]) -> list[AnsweredRow]:
     """The rows answered wrongly, those first whose right label got the least probability."""
+    probabilities = asked.probabilities
     rows = [
         AnsweredRow(
-            text=text,
+            text=asked.texts[i],
             gold=gold,
-            predicted=answer.label,
-            probability=math.exp(answer.logprob),
-            gold_probability=chance,
-            line=line,
+            predicted=label,
+            probability=probabilities[i],
+            gold_probability=asked.gold_probabilities[i],
+            line=lines[i],
         )
-        for text, gold, answer, chance, line in zip(
-            asked.texts, asked.gold, asked.answers, asked.gold_probabilities, lines, strict=True
-        )
-        if gold != answer.label
+        for i, (gold, label) in enumerate(zip(asked.gold, asked.predicted, strict=True))
+        if gold != label
     ]
     return sorted(rows, key=lambda row: row.gold_probability or 0.0)
-
-
-def _curve(run_dir: RunDir) -> list[CurvePoint]:
-    """What the training process measured, step by step."""
-    events = read_events(run_dir.path / FOLDERS["train"] / "events.jsonl")
-    return [
-        CurvePoint(
-            step=int(event.data["step"]),
-            train_loss=event.data.get("train_loss"),
-            train_accuracy=event.data.get("train_mean_token_accuracy"),
-            dev_loss=event.data.get("dev_loss"),
-            dev_accuracy=event.data.get("dev_accuracy"),
-        )
-        for event, _ in events
-        if event.kind == "metric" and "step" in event.data
-    ]

@@ -28,6 +28,7 @@ from tunesmith.data.texts import tokens
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError, RequestError, storage_errors
 from tunesmith.events import Decision, Event
+from tunesmith.pipeline.base import is_causal
 from tunesmith.pipeline.data_report import write_data_report
 from tunesmith.pipeline.prepare_chat import prepare_chat
 from tunesmith.pipeline.prepare_classify import prepare_classify
@@ -45,19 +46,19 @@ def prepare(
     run_dir: RunDir,
     report: Report,
     *,
-    base_model: str = DEFAULT,
+    base_model: str | None = None,
     max_length: int | None = None,
 ) -> Prepared:
     """Turn the table into chat files of training, validation and, if asked, test examples.
 
     base_model, max_length  of the training that follows: whose tokens are counted, and where texts
-                            will be cut.
+                            will be cut. Without one, texts to classify are for the default.
 
     Does nothing when table and settings are those of the result that is there.
     Raises: NotFound, DataError, ConfigError for what the user has to change; StorageError.
     """
     _check(config)
-    inputs = _inputs(config, base_model, max_length)
+    inputs = _inputs(config, base_model or DEFAULT, max_length)
     folder = run_dir.folder("prepare")
     there = all((folder / file).is_file() for side, file in SIDES.items() if side != "test")
     if there and (earlier := run_dir.load("prepare", Prepared, inputs)):
@@ -72,10 +73,12 @@ def prepare(
     shape = _shape(config, tables, journal)
     with _room(folder) as room:
         if shape is None:
-            outcome = prepare_classify(config, tables, Texts(room), journal)
+            base_model = base_model or DEFAULT
+            weighs = not is_causal(base_model)
+            outcome = prepare_classify(config, tables, Texts(room), journal, weighs=weighs)
         else:
             outcome = prepare_chat(config, tables, shape, journal)
-        if outcome.labelled:
+        if base_model:
             journal.decide([_counted(outcome, base_model, max_length)])
         journal.stage("writing")
         prepared = _result(config, outcome, journal)
@@ -208,6 +211,7 @@ def _result(config: PrepareConfig, outcome: Outcome, journal: Journal) -> Prepar
         natural_shares={label: outcome.natural[label] / total for label in labels},
         class_weights="balanced" if outcome.weighted else "none",
         soft_labels=outcome.soft is not None,
+        completions=outcome.completions,
         cleaning=outcome.cleaning,
         mask=outcome.mask,
         decisions=tuple(journal.decisions),

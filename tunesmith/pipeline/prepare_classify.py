@@ -39,7 +39,7 @@ from tunesmith.data.sides import balance, split
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
-from tunesmith.pipeline.classify_rows import Work, read_rows, settle_columns
+from tunesmith.pipeline.classify_rows import Work, read_rows, row_times, settle_columns
 from tunesmith.pipeline.data_facts import Duplicates, Votes
 from tunesmith.pipeline.prepared_rows import Outcome, near_groups, placed, split_rows
 
@@ -56,14 +56,22 @@ _SETTLES = {
 
 
 def prepare_classify(
-    config: PrepareConfig, tables: dict[str, Table], texts: Texts, journal: Journal
+    config: PrepareConfig,
+    tables: dict[str, Table],
+    texts: Texts,
+    journal: Journal,
+    *,
+    weighs: bool = True,
 ) -> Outcome:
     """Each row as a text and a label, on one side of the split, or out, with the reason.
+
+    weighs  whether the training that follows can weigh labels in the loss.
 
     `tables` is empty afterwards, and the texts are in `texts`.
     """
     merges = parse_merges(config.merge)
     work = settle_columns(config, tables, texts, journal)
+    work.weighs = weighs
     journal.stage("cleaning")
     rows = read_rows(tables, work)
     journal.stage("labels")
@@ -303,7 +311,7 @@ def _balance(rows: pl.DataFrame, work: Work) -> tuple[pl.DataFrame, balance.Mode
     """Rows cut to even numbers, if that is the way, and which way it is."""
     live, seed = of_source(rows, "table", "row", "key", "label"), work.config.seed
     counts = _label_counts(live)
-    mode, decision = balance.choose(counts, work.config.balance)
+    mode, decision = work.balanced(counts)
     work.journal.decide([decision])
     if mode == "smallest":
         chance = split.chances(live, seed)
@@ -330,7 +338,7 @@ def _split(rows: pl.DataFrame, work: Work, *, repeat: bool) -> pl.DataFrame:
             config.split,
             seed=config.seed,
             groups=_groups(live, work),
-            time=_times(live, work) if config.split_by == "time" else None,
+            time=row_times(live, work) if config.split_by == "time" else None,
             journal=work.journal,
         )
     num_train = int((sides == "train").sum())
@@ -363,21 +371,6 @@ def _groups(live: pl.DataFrame, work: Work) -> pl.Series:
     joined = join_groups(near, live["group"])
     alone = joined.is_unique()
     return joined.to_frame("g").select(pl.when(~alone).then("g").alias("group"))["group"]
-
-
-def _times(live: pl.DataFrame, work: Work) -> pl.Series:
-    """The time of each row as a number, a date or a time; null where it cannot be read."""
-    if "time" not in live.columns:
-        raise DataError(
-            "No column looks like a time, by which to split.",
-            fix="Name it with --time.",
-            path=work.table,
-        )
-    cells = live["time"]
-    numbers = cells.cast(pl.Float64, strict=False)
-    if numbers.null_count() <= cells.null_count():
-        return numbers
-    return cells.str.to_datetime(strict=False, time_zone="UTC", ambiguous="earliest")
 
 
 def _too_few(rows: pl.DataFrame, num_train: int, work: Work) -> DataError:

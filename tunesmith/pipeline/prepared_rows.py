@@ -79,7 +79,9 @@ class Outcome:
     votes: Votes | None = None
     sensitive: Mapping[str, int] | None = None
     counted: Counted | None = None
-    """The texts in tokens; None: no tokenizer is at hand, or they are not to be classified."""
+    """The texts to classify in tokens; None: no tokenizer is at hand."""
+    tokenizer: Path | None = None
+    """By which chat examples are counted; None: in characters."""
     settled: dict[str, Any] = field(default_factory=dict)
     """Settings as they were chosen."""
     settles: Mapping[str, str] = field(default_factory=dict)
@@ -155,7 +157,15 @@ class Outcome:
         ]
 
     def count_tokens(self, reader: Reader) -> Decision:
-        """Count the texts that are used, and note the rows that are cut."""
+        """Count the texts that are used, and note the rows to classify that are cut.
+
+        Which chat examples are cut, training tells: there the chat template counts too.
+        """
+        if not self.labelled:
+            self.tokenizer = reader.tokenizer
+            value = f"counted by the tokenizer of {reader.name}"
+            why = f"at most {reader.limit:,} tokens of an example are read; training tells of cuts"
+            return Decision(what="length", value=value, reason=why)
         used = self.rows.lazy().filter(pl.col("split").is_not_null()).select("row").collect()
         pieces = ((start, piece["text"]) for start, piece in self.texts.pieces())
         self.counted = of_rows(used["row"], reader, pieces, self._texts_of)
@@ -172,7 +182,11 @@ class Outcome:
 
     def _trained(self, used: pl.DataFrame) -> Trained:
         few = used[spread(used.height)]
-        return trained(few.with_columns(self._texts_of(few["row"])), num_examples=used.height)
+        return trained(
+            few.with_columns(self._texts_of(few["row"])),
+            num_examples=used.height,
+            tokenizer=self.tokenizer,
+        )
 
     def facts(self, journal: Journal) -> DataFacts:
         """What the report shows."""
@@ -297,7 +311,8 @@ def split_rows(
     words = (" to learn from", " to check with", " for the final test")
     value = ", ".join(f"{n:,}{w}" for n, w in zip(numbers, words, strict=False))
     how = "the newest rows held out" if time is not None else "each label in the same proportion"
-    why = f"{asked}, {how}"
+    has_labels = live["label"].n_unique() > 1
+    why = f"{asked}, {how}" if has_labels or time is not None else asked
     why += "" if time is not None else f", drawn with seed {seed}"
     if bound is not None:
         why += "; rows that belong together stay on one side"

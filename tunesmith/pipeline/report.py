@@ -13,30 +13,17 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
-from tunesmith.data.findings import Finding
-from tunesmith.events import Decision
 from tunesmith.metrics.classification import OTHER, Bin, ClassScore
 from tunesmith.metrics.intervals import Interval
-from tunesmith.pipeline import charts, page
+from tunesmith.pipeline import learning, page
 from tunesmith.pipeline.charts import percent
 from tunesmith.pipeline.results import Parity
+from tunesmith.pipeline.run_facts import RunFacts
 
 MAX_TABLE = 25
 """Labels up to which the confusion matrix is a table with numbers; above, a heat map."""
 FEW_ROWS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """What was measured at one step of training; None: not measured then."""
-
-    step: int
-    train_loss: float | None = None
-    train_accuracy: float | None = None
-    dev_loss: float | None = None
-    dev_accuracy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +50,9 @@ class AnsweredRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportData:
+class ReportData(RunFacts):
     """All that the report shows. Scores are shares of 1; orders are kept as given."""
 
-    title: str
-    """Name of the run."""
-    model: str
-    base_model: str
-    date: str
-    """As it is to be read."""
-    # Scores on the held-out rows.
     num_examples: int
     labels: Sequence[str]
     metrics: Mapping[str, float]
@@ -90,30 +70,13 @@ class ReportData:
     """Rows answered wrongly, the worst first: lowest probability of the right label."""
     num_worst: int = 30
     """Mistakes listed on their own; more are shown behind pairs of labels."""
-    num_cut: int = 0
-    """Held-out texts longer than the model reads."""
+    num_votes: int = 1
+    """Answers drawn for each row, of which the most frequent one counts."""
+    num_tied: int = 0
     verdict: Sequence[str] = ()
     """Sentences for the top. Empty: written from the numbers (see `verdict`)."""
-    # Data.
-    num_rows: int = 0
-    fates: Mapping[str, int] = field(default_factory=dict)
-    num_train: int = 0
-    num_validation: int = 0
     train_counts: Mapping[str, int] = field(default_factory=dict)
     validation_counts: Mapping[str, int] = field(default_factory=dict)
-    # Training, deployment, and how it all came about.
-    curve: Sequence[CurvePoint] = ()
-    """Oldest first; step 0 is the fitted head, before anything else is trained."""
-    method: str = "full"
-    """What was kept: head or full."""
-    chosen_step: int | None = None
-    stopped_early: bool = False
-    parity: Parity | None = None
-    decisions: Sequence[tuple[str, Decision]] = ()
-    """(verb, decision), in the order in which they were made."""
-    findings: Sequence[Finding] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Verb → seconds."""
 
 
 def write_report(data: ReportData, path: Path) -> None:
@@ -127,7 +90,9 @@ def write_report(data: ReportData, path: Path) -> None:
         classes=sorted(data.per_class, key=lambda c: (not c.support, c.f1, c.label)),
         alone=automation(data.calibration),
         receipt=receipt(data.fates),
-        learning=_learning(data),
+        learning=learning.curves(data),
+        legend=learning.legend(data),
+        diagnoses=learning.diagnoses(data, num_labels=len(data.labels)),
         max_table=MAX_TABLE,
     )
     page.write(path, html)
@@ -154,6 +119,10 @@ def verdict(data: ReportData) -> list[str]:
         reached = "; ".join(f"{b.title} {percent(b.metrics['accuracy'])}" for b in ranked)
         out.append(f"On the same rows: {reached}.")
         out.append(_worth(data, ranked[0]))
+    if data.num_votes > 1:
+        drawn = f"The most frequent of {data.num_votes} answers to each text counts"
+        tied = f"; on {data.num_tied:,} of {n:,} they tied, and the likelier one counts"
+        out.append(f"{drawn}{tied if data.num_tied else ''}.")
     if n < FEW_ROWS:
         out.append(f"Only {n:,} rows were held out, so take these numbers as rough.")
     weakest = min((c for c in data.per_class if c.support), key=lambda c: c.f1)
@@ -243,23 +212,6 @@ def receipt(fates: Mapping[str, int]) -> list[tuple[str, int, str]]:
     ]
 
 
-def _learning(data: ReportData) -> dict[str, Markup]:
-    """The curves of loss and accuracy, where there are two steps to draw between."""
-    out: dict[str, Markup] = {}
-    scales: tuple[tuple[str, charts.Scale], ...] = (("loss", "loss"), ("accuracy", "share"))
-    for name, scale in scales:
-        lines = []
-        for part, words in (("train", "training examples"), ("dev", "dev slice")):
-            values = [(p.step, getattr(p, f"{part}_{name}")) for p in data.curve]
-            points = [(float(x), y) for x, y in values if y is not None and math.isfinite(y)]
-            if points:
-                lines.append(charts.Line(name=words, css=part, points=points))
-        if any(len(line.points) > 1 for line in lines):
-            title = f"{name} by step, on training examples and dev slice"
-            out[name] = charts.curves(lines, marked=data.chosen_step, scale=scale, title=title)
-    return out
-
-
 def duration(seconds: float) -> str:
     """4.2 → "4.2 s"; 94 → "1 min 34 s"."""
     if seconds < 59.95:
@@ -274,11 +226,39 @@ def decimal(value: float) -> str:
     return f"{value:.{max(1, -math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
+def compared(parity: Parity) -> str:
+    """How the deployed model's answers compare with the trainer's, in sentences."""
+    n, differ = parity.compared, parity.label_disagreements
+    allowed = f"allowed: {decimal(parity.tolerance)}"
+    gap = parity.max_logprob_gap
+    if parity.by == "labels":
+        sent, own = f"{n:,} held-out texts", "the trainer’s own answer"
+    else:
+        own = "the trainer’s own tokens" if parity.by == "tokens" else "the trainer’s own text"
+        sent = f"{n:,} held-out conversations"
+    if parity.passed:
+        numbers = "; it gives no log-probabilities to compare"
+        if gap is not None:
+            numbers = f", and no log-probability differs by more than {decimal(gap)} ({allowed})"
+        words = f"{sent} were sent to the deployed model: {n - differ:,} got {own}{numbers}."
+    else:
+        numbers = "" if gap is None else f"; log-probabilities differ by up to {decimal(gap)}"
+        words = f"Of {sent} sent to the deployed model, {differ:,} got another answer than the "
+        words += f"trainer’s own{numbers} ({allowed})."
+    if parity.ties:
+        words += f" {parity.ties:,} of them part where two tokens are as likely as each other."
+    return words
+
+
 def _span(interval: Interval) -> str:
     return f"{100 * interval[0]:.1f} and {percent(interval[1])}"
 
 
 @cache
 def _page() -> jinja2.Template:
-    words: dict[str, Callable[..., str]] = {"duration": duration, "decimal": decimal, "span": _span}
+    words: dict[str, Callable[..., str]] = {
+        "duration": duration,
+        "compared": compared,
+        "span": _span,
+    }
     return page.template("report.html.jinja", words)

@@ -6,7 +6,7 @@ Paths are relative to the run directory. Knows no verb and no provider.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tunesmith.data.findings import Finding
 from tunesmith.events import Decision
@@ -17,6 +17,7 @@ class Prepared:
     """Training and validation files, and the fate of every row."""
 
     task: str
+    """classify; chat, for answers to be written; preference, for pairs of a better and a worse."""
     name: str
     """The table's stem; names the run and ends up in the model's name."""
     train: str
@@ -37,6 +38,8 @@ class Prepared:
     """Label → its share before balancing. Sums to 1."""
     class_weights: str
     """balanced or none; goes into the job, as the next three."""
+    completions: bool = False
+    """Whether the examples are texts to be gone on with, and no conversations."""
     soft_labels: bool = False
     """Whether a training text stands there once for each vote on it."""
     cleaning: tuple[str, ...] | None = None
@@ -83,14 +86,14 @@ class Trained:
     status: str
     base_model: str
     method: str
-    """What the one-click recipe ended with: head or full."""
+    """What the one-click recipe ended with: head, full, lora, qlora."""
     hyperparameters: dict[str, Any]
     trained_tokens: int
     steps: int
     chosen_step: int | None
     """The step whose weights were kept, where the trainer says so."""
     texts_cut: int
-    """Training texts longer than the model reads."""
+    """Training texts or conversations longer than the model reads."""
     samples_file: str | None
     """File id of the trainer's own answers to held-out prompts."""
     decisions: tuple[Decision, ...] = ()
@@ -105,9 +108,16 @@ class Parity:
 
     compared: int
     label_disagreements: int
-    max_logprob_gap: float
+    """Answers that differ from the trainer's: labels, or written ones."""
+    max_logprob_gap: float | None
+    """None: the endpoint gives no log-probabilities of what it writes."""
     tolerance: float
     passed: bool
+    by: Literal["labels", "tokens", "texts"] = "labels"
+    """What was compared. texts: the endpoint does not say which tokens it writes."""
+    ties: int = 0
+    """Written answers that part where two tokens are as likely as each other; they count as the
+    same up to there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +170,52 @@ class Evaluated:
     predictions: str
     num_cut: int = 0
     """Texts longer than the model reads."""
+    num_votes: int = 1
+    """Answers drawn for each row, of which the most frequent one counts."""
+    num_tied: int = 0
+    """Rows on which these tied; the label that was likelier on average counts there."""
     seconds: float = 0.0
 
 
-Result = Prepared | Uploaded | Trained | Deployed | Evaluated
+@dataclass(frozen=True, kw_only=True)
+class UntunedScores:
+    """What the untuned base model reaches on the same rows."""
+
+    model: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    gains: dict[str, float]
+    """Metric → the tuned model's score minus this one's, on the rows that have both."""
+    gain_intervals: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedText:
+    """The scores of the deployed model's written answers on the validation examples."""
+
+    model: str
+    num_examples: int
+    main: str
+    """The metric that fits these answers; the verdict is about it."""
+    metrics: dict[str, float]
+    """Shares of 1, but for judge_score, 1 to 5."""
+    intervals: dict[str, tuple[float, float]]
+    """Metric → its 95 % interval."""
+    counts: dict[str, int]
+    """Metric → rows that it applies to."""
+    untuned: UntunedScores | None
+    num_refused: int = 0
+    """Prompts longer than the model reads; they count as wrong."""
+    num_unjudged: int = 0
+    """Grades of the judge that could not be read; they count nowhere."""
+    diagnoses: tuple[dict[str, Any], ...] = ()
+    """kind, step, sentence, change: what the curves of training say."""
+    decisions: tuple[Decision, ...] = ()
+    verdict: tuple[str, ...]
+    """How good it is and whether tuning was worth it, in sentences."""
+    report: str
+    predictions: str
+    seconds: float = 0.0
+
+
+Result = Prepared | Uploaded | Trained | Deployed | Evaluated | EvaluatedText

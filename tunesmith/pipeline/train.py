@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from tunesmith.errors import (
     storage_error,
 )
 from tunesmith.events import Decision, Event, EventWriter, Kind
+from tunesmith.pipeline.base import choose, kind_of
+from tunesmith.pipeline.cuts import note_cuts
 from tunesmith.pipeline.results import Prepared, Trained, Uploaded
 from tunesmith.pipeline.rundir import digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
@@ -39,13 +42,23 @@ ROUTINE = (
     "The job has successfully completed",
 )  # fmt: skip
 """Events that every job has. They are kept; telling them would say nothing new."""
+OF_ENCODERS = ("label_smoothing",)
+OF_CAUSAL = (
+    "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "use_dora", "use_rslora",
+    "neftune_alpha", "packing", "gradient_checkpointing",
+)  # fmt: skip
+METHODS_OF_OTHERS = {"encoder": ("lora", "qlora"), "causal": ("head",)}
+"""Methods that each kind of base model does not have."""
+NAMES, UNKNOWN = {"encoder": "an encoder", "causal": "a causal model"}, ""
+OF_LABELS, OF_TEXTS = ("class_weights", "soft_labels"), ("cleaning", "mask")
+"""Options that prepare settles."""
 LEVELS: dict[str, Kind] = {"info": "note", "warn": "warning", "error": "error"}
 
 
 def inputs(config: RunConfig, prepared: Prepared, uploaded: Uploaded) -> str:
     """Changes when a setting, an example or the provider does; not when a file's id does."""
     files = (uploaded.train_sha256, uploaded.validation_sha256, uploaded.server)
-    options = _options(config, prepared).model_dump()
+    options = _options(config, prepared).model_dump(exclude_unset=True)
     return digest(config.train, options, files, _suffix(config, prepared))
 
 
@@ -54,10 +67,11 @@ def check(config: RunConfig) -> None:
 
     Raises: ConfigError; NotOffered for a folder with a model that cannot be tuned.
     """
-    _hyperparameters(config.train)
-    _options(config, None)
-    if Path(config.train.base_model).expanduser().is_dir():
-        catalog.find(config.train.base_model)
+    _fitting(wire.PreferenceHyperparameters, _given(config, wire.PreferenceHyperparameters))
+    _fitting(wire.Options, _given(config, wire.Options))
+    base = config.train.base_model
+    if base and Path(base).expanduser().is_dir():
+        catalog.find(base).check_length(config.train.max_length)
 
 
 def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Workshop) -> Trained:
@@ -73,12 +87,20 @@ def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Works
         return earlier
     if earlier:
         shop.report(_warning(f"{earlier.model} is gone from the server, so it is trained again."))
+    base, decision = choose(config, prepared, shop)
+    if decision:
+        shop.report(decision.event())
     started = time.monotonic()
     job = _own_job(made_from, shop)
     if job is None:
-        job = shop.provider.create_job(_request(config, prepared, uploaded, made_from, shop))
+        request = _request(config, prepared, uploaded, base)
+        job = shop.provider.create_job(_offered(request, made_from, shop))
     job = _see_through(job, shop)
     result = _trained(job, time.monotonic() - started)
+    if decision:
+        result = replace(result, decisions=(decision, *result.decisions))
+    if prepared.task != "classify":
+        note_cuts(shop.run_dir, result.facts)
     _keep_metrics(job, shop)
     shop.run_dir.save("train", result, made_from, to_toml(config.train))
     return result
@@ -140,43 +162,92 @@ def _see_through(job: wire.Job, shop: Workshop) -> wire.Job:
 
 
 def _request(
-    config: RunConfig, prepared: Prepared, uploaded: Uploaded, made_from: str, shop: Workshop
+    config: RunConfig, prepared: Prepared, uploaded: Uploaded, base: str
 ) -> wire.JobCreate:
-    can = shop.provider.can
-    if not can.train:
-        raise NotOffered(f"{shop.provider.place} trains no models. {can.reason}".strip())
-    hyperparameters = _hyperparameters(config.train)
     return wire.JobCreate(
-        model=_base_model(config.train.base_model),
+        model=_full_path(base),
         training_file=uploaded.train_file,
         validation_file=uploaded.validation_file,
         suffix=_suffix(config, prepared),
         seed=config.train.seed,
-        method=wire.Method(supervised=wire.Supervised(hyperparameters=hyperparameters)),
-        metadata={OF_RUN: shop.run_dir.id, OF_INPUTS: made_from},
-        tunesmith=_options(config, prepared) if can.options else None,
+        method=_method(config, prepared),
+        tunesmith=_options(config, prepared),
     )
 
 
-def _base_model(name: str) -> str:
+def _offered(request: wire.JobCreate, made_from: str, shop: Workshop) -> wire.JobCreate:
+    """The request as this provider takes it, with the marks by which its job is found again."""
+    can = shop.provider.can
+    if not can.train:
+        raise NotOffered(f"{shop.provider.place} trains no models. {can.reason}".strip())
+    marks = {OF_RUN: shop.run_dir.id, OF_INPUTS: made_from}
+    return request.model_copy(
+        update={"metadata": marks, "tunesmith": request.tunesmith if can.options else None}
+    )
+
+
+def _full_path(name: str) -> str:
     """A name goes as it is, a folder by its full path."""
     folder = Path(name).expanduser()
     return str(folder.resolve()) if folder.is_dir() else name
 
 
-def _hyperparameters(config: TrainConfig) -> wire.Hyperparameters:
-    names = ("n_epochs", "batch_size", "learning_rate_multiplier")
-    return _fitting(wire.Hyperparameters, {n: getattr(config, n) for n in names})
+def _method(config: RunConfig, prepared: Prepared) -> wire.Method:
+    """How OpenAI calls what is learned, with its hyperparameters. Raises: ConfigError."""
+    if prepared.task == "preference":
+        pairs = wire.PreferenceHyperparameters
+        found = wire.Dpo(hyperparameters=_fitting(pairs, _given(config, pairs)))
+        return wire.Method(type="dpo", dpo=found)
+    if config.train.beta is not None:
+        raise ConfigError(
+            f"beta is {config.train.beta:g}, but these examples are no pairs of a better and a "
+            "worse answer.",
+            fix="Leave it out.",
+        )
+    kind = wire.Hyperparameters
+    return wire.Method(
+        supervised=wire.Supervised(hyperparameters=_fitting(kind, _given(config, kind)))
+    )
 
 
-def _options(config: RunConfig, prepared: Prepared | None) -> wire.Options:
-    given = {n: getattr(config.train, n, None) for n in wire.Options.model_fields}
-    for name in ("class_weights", "soft_labels", "cleaning", "mask"):
-        given[name] = getattr(prepared, name, None)
+def _options(config: RunConfig, prepared: Prepared) -> wire.Options:
+    """The options that fit what is learned. Raises: ConfigError for others that were asked for."""
+    classifies, kind = prepared.task == "classify", "causal"
+    if classifies:
+        kind = kind_of(config.train.base_model or catalog.DEFAULT) or UNKNOWN
+    causal = kind != "encoder"
+    unfit = OF_ENCODERS if causal else OF_CAUSAL
+    asked = _asked_for(config.train, unfit, METHODS_OF_OTHERS.get(kind, ()))
+    # What the provider alone can judge is sent, and refused there by name.
+    if asked and kind != UNKNOWN:
+        told = ", ".join(f"{name} = {getattr(config.train, name)!r}" for name in asked)
+        raise ConfigError(
+            f"The base model is {NAMES[kind]}, for which there is no {told}.",
+            fix="Leave it out, or choose another base model with --base-model.",
+        )
+    left_out = set(unfit) - set(asked)
+    given = {n: v for n, v in _given(config, wire.Options).items() if n not in left_out}
     # Never fewer than the wire's default: asking for fewer later must not mean training again.
     usual = wire.Options.model_fields["parity_examples"].default
     given["parity_examples"] = max(usual, config.deploy.parity_examples)
+    if causal:
+        given["task"] = "classify" if classifies else "chat"
+    for name in OF_TEXTS if causal else (*OF_LABELS, *OF_TEXTS):
+        if classifies:
+            given[name] = getattr(prepared, name)
     return _fitting(wire.Options, given)
+
+
+def _asked_for(config: TrainConfig, unfit: Collection[str], methods: Collection[str]) -> list[str]:
+    """The settings among `unfit` that are not left as they come, and a method of `methods`."""
+    usual = TrainConfig()
+    asked = [name for name in unfit if getattr(config, name) != getattr(usual, name)]
+    return asked + ["method"] * (config.method in methods)
+
+
+def _given(config: RunConfig, kind: type[wire.Request]) -> dict[str, object]:
+    """The settings of training that the wire shape `kind` has too."""
+    return {n: getattr(config.train, n) for n in kind.model_fields if hasattr(config.train, n)}
 
 
 def _fitting(kind: type[S], given: Mapping[str, object]) -> S:
@@ -225,7 +296,8 @@ def _trained(job: wire.Job, seconds: float) -> Trained:
         status=job.status,
         base_model=job.model,
         method=str(facts.get("method") or job.method.get("type")),
-        hyperparameters=job.hyperparameters,
+        hyperparameters=job.hyperparameters
+        or (job.method.get(job.method.get("type", "")) or {}).get("hyperparameters", {}),
         trained_tokens=job.trained_tokens or 0,
         steps=int(facts.get("steps") or 0),
         chosen_step=facts.get("chosen_step"),

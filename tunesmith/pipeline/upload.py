@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 
-from tunesmith.errors import NotOffered
 from tunesmith.events import Event
 from tunesmith.pipeline.results import Prepared, Uploaded
 from tunesmith.pipeline.rundir import digest, file_digest
@@ -24,14 +23,8 @@ def upload(prepared: Prepared, shop: Workshop) -> Uploaded:
     """Send what the provider does not have yet.
 
     Files of an earlier start are asked for by their ids before they are counted on.
-    Raises: ProviderError, NotAllowed, StorageError; NotOffered for examples that no provider here
-    can train on.
+    Raises: ProviderError, NotAllowed, StorageError.
     """
-    if prepared.task != "classify":
-        raise NotOffered(
-            f"The examples are prepared ({prepared.task}), but this version trains classifiers.",
-            fix=f"They are {prepared.train} and {prepared.validation}, in OpenAI's format.",
-        )
     started, place = time.monotonic(), shop.provider.place
     earlier = shop.run_dir.latest("upload", Uploaded)
     known: dict[str, str] = {}

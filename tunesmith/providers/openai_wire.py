@@ -6,14 +6,14 @@ Does not know: the verbs, who is at the other end.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith import wire
 from tunesmith.errors import (
@@ -24,14 +24,29 @@ from tunesmith.errors import (
     TunesmithError,
     storage_error,
 )
-from tunesmith.providers.provider import Answer, Capabilities, Endpoint, Link
+from tunesmith.providers.provider import (
+    GREEDY,
+    Answer,
+    Capabilities,
+    Conversation,
+    Endpoint,
+    Link,
+    Reply,
+    Writing,
+)
+from tunesmith.providers.replies import read_answer, read_replies
 
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAI
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 PAGE = 100
 SILENCE = 60.0  # seconds for which `follow` waits for a server that has stopped answering
 TOP_LOGPROBS = 20
+PATIENCE = 3600.0  # seconds for a written answer: on a small machine, with many others under way
+TOO_LONG = "context_length_exceeded"
 
 
 class OpenAIWire:
@@ -83,7 +98,10 @@ class OpenAIWire:
 
     def create_job(self, request: wire.JobCreate) -> wire.Job:
         body = request.model_dump(exclude_none=True, exclude={"tunesmith"})
-        ours = request.tunesmith and request.tunesmith.model_dump(exclude_none=True)
+        # Only what was set: an option of causal models does not fit an encoder, nor the reverse.
+        ours = request.tunesmith and request.tunesmith.model_dump(
+            exclude_none=True, exclude_unset=True
+        )
         with self._asking() as client:
             # Not repeated by the SDK: the server may have created a job whose reply was lost, and
             # `find_job` will find that one.
@@ -169,13 +187,28 @@ class OpenAIWire:
     def classify(
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, Answer]]:
-        pool = ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(texts))))
-        try:
-            asked = {pool.submit(self._ask, model, text): i for i, text in enumerate(texts)}
-            for future in as_completed(asked):
-                yield asked[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        return _all_of(partial(self._ask, model), texts, concurrency)
+
+    def chat(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        *,
+        concurrency: int,
+        writing: Writing = GREEDY,
+    ) -> Iterator[tuple[int, Reply]]:
+        ask = partial(self._write, model, writing)
+        for i, replies in _all_of(ask, conversations, concurrency):
+            for reply in replies:
+                yield i, reply
+
+    def stream(
+        self, model: str, conversation: Conversation, *, writing: Writing = GREEDY
+    ) -> Iterator[str]:
+        body: Any = {"messages": conversation.messages, "temperature": writing.temperature}
+        with self._asking() as client:
+            for chunk in client.chat.completions.create(model=model, stream=True, **body):
+                yield from (c.delta.content for c in chunk.choices if c.delta.content)
 
     def _ask(self, model: str, text: str) -> Answer:
         started = time.perf_counter()
@@ -189,7 +222,36 @@ class OpenAIWire:
         with self._asking() as client:
             # The plain body: building the SDK's typed objects takes longer than the request.
             reply: Any = client.post("/chat/completions", cast_to=object, body=body)
-        return _answer(reply, time.perf_counter() - started)
+        return read_answer(reply, time.perf_counter() - started)
+
+    def _write(self, model: str, writing: Writing, asked: Conversation) -> list[Reply]:
+        started = time.perf_counter()
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": asked.messages,
+            "temperature": writing.temperature,
+        }
+        if asked.tools:
+            body["tools"] = asked.tools
+        if asked.most is not None:
+            body["max_tokens"] = asked.most
+        if writing.n > 1:
+            body["n"] = writing.n
+        if writing.seed is not None:
+            body["seed"] = writing.seed
+        if writing.logprobs:
+            # Not OpenAI's: Tunesmith and vLLM then say which tokens an answer is made of.
+            body |= {"logprobs": True, "return_token_ids": True}
+        try:
+            with self._asking() as client:
+                reply: Any = client.post(
+                    "/chat/completions", cast_to=object, body=body, options={"timeout": PATIENCE}
+                )
+        except RequestError as error:
+            if not _is_too_long(error):
+                raise
+            return [Reply(text="", refused=error.what)] * writing.n
+        return read_replies(reply, time.perf_counter() - started)
 
     def _events_after(self, job_id: str, last: str | None) -> list[wire.JobEvent]:
         """Events newer than the event `last`, oldest first."""
@@ -259,23 +321,19 @@ def _job(job: Any) -> wire.Job:
     return wire.Job.model_validate(job.to_dict())
 
 
-def _answer(reply: Any, seconds: float) -> Answer:
-    """An Answer from a chat completion's body.
+def _is_too_long(error: RequestError) -> bool:
+    body = getattr(error.__cause__, "body", None)
+    return isinstance(body, dict) and body.get("code") == TOO_LONG
 
-    Raises: ProviderError when it holds no answer.
-    """
+
+def _all_of(
+    ask: Callable[[A], B], questions: Sequence[A], concurrency: int
+) -> Iterator[tuple[int, B]]:
+    """The place of each question and what `ask` makes of it, in the order in which that comes."""
+    pool = ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(questions))))
     try:
-        choice = reply["choices"][0]
-        label = choice["message"]["content"] or ""
-        tokens = (choice.get("logprobs") or {}).get("content") or []
-        # More than one token: a model that writes labels instead of choosing one.
-        top = {t["token"]: t["logprob"] for t in tokens[0]["top_logprobs"]} if tokens else {}
-        return Answer(
-            label=label,
-            logprob=math.fsum(t["logprob"] for t in tokens) if tokens else math.nan,
-            top=top if len(tokens) == 1 else {},
-            cut_tokens=int((reply.get("tunesmith") or {}).get("cut_tokens") or 0),
-            seconds=seconds,
-        )
-    except (KeyError, IndexError, TypeError) as missing:
-        raise ProviderError(f"The answer of the model has no {missing}.") from missing
+        asked = {pool.submit(ask, question): i for i, question in enumerate(questions)}
+        for future in as_completed(asked):
+            yield asked[future], future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

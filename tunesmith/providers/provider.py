@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tunesmith import wire
 from tunesmith.errors import ProviderError
+from tunesmith.metrics.generation import Call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,53 @@ class Answer:
     cut_tokens: int = 0
     """Tokens of the text that the model did not read."""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """What a model is given to write the next message."""
+
+    messages: Sequence[Mapping[str, Any]]
+    """In OpenAI's form, as are the tools."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    most: int | None = None
+    """Tokens of the answer; None: as many as the endpoint allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A written answer."""
+
+    text: str
+    calls: tuple[Call, ...] = ()
+    finish_reason: str | None = None
+    """stop, tool_calls, length, content_filter; None where the endpoint does not say."""
+    ids: tuple[int, ...] | None = None
+    """Of its tokens, the one that ended it included; None where the endpoint gives none."""
+    logprobs: tuple[float, ...] | None = None
+    """Natural logs, one a token; None where the endpoint gives none."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Of all choices of the request together."""
+    seconds: float = 0.0
+    """Until the whole reply was there."""
+    refused: str = ""
+    """Why the endpoint did not answer: the prompt is longer than the model reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How answers are written. A temperature of 0 takes the most probable token each time."""
+
+    temperature: float = 0.0
+    n: int = 1
+    """Answers to each conversation."""
+    seed: int | None = None
+    logprobs: bool = False
+    """Whether log-probabilities and token ids are asked for too."""
+
+
+GREEDY = Writing()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,3 +176,22 @@ class Provider(Protocol):
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, Answer]]:
         """Each text's index and answer, in the order in which answers come."""
+
+    def chat(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        *,
+        concurrency: int,
+        writing: Writing = GREEDY,
+    ) -> Iterator[tuple[int, Reply]]:
+        """Each conversation's index and answer, in the order in which answers come; with `n`, the
+        index that many times in a row.
+
+        A prompt longer than the model reads is answered by a reply that says so in `refused`.
+        """
+
+    def stream(
+        self, model: str, conversation: Conversation, *, writing: Writing = GREEDY
+    ) -> Iterator[str]:
+        """The text of one answer in pieces, as they are written."""

@@ -44,8 +44,9 @@ def written(model: Causal, rows: Rows) -> Iterator[dict[str, Any]]:
             most = min(MOST, model.card.max_length - len(ids))
             made, logprobs, gaps = _greedy(model, network, ids, most)
             tools = {"tools": given["tools"]} if given.get("tools") else {}
+            text = model.renderer.tokenizer.decode(made, skip_special_tokens=True)
             yield {
-                "messages": messages, **tools, "ids": made, "logprobs": logprobs, "gaps": gaps,
+                "messages": messages, **tools, "text": text, "ids": made, "logprobs": logprobs, "gaps": gaps,
                 "most": most,
             }  # fmt: skip
 
