@@ -6,6 +6,7 @@ reasoning of earlier turns, Gemma has no system turn and no tools and insists on
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,22 @@ ENDS = {
 }
 
 
-def tiny(folder: Path, architecture: str, *, template: bool = True, seed: int = 0) -> Path:
+def tiny(
+    folder: Path,
+    architecture: str,
+    *,
+    template: bool = True,
+    seed: int = 0,
+    texts: Sequence[str] = (),
+    width: int = 64,
+) -> Path:
     """Write a model of `architecture` into `folder`: two layers of width 64, about 600 tokens.
 
     template: with a chat template, as a chat model has; without one, as a base model.
+    texts: what the tokenizer is trained on besides, for as many tokens more as a larger model has.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(architecture)
+    tokenizer = _tokenizer(architecture, texts, VOCABULARY * width // 64)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings: dict[str, Any] = {
         **ROLES[architecture],
@@ -205,12 +215,12 @@ def tiny(folder: Path, architecture: str, *, template: bool = True, seed: int = 
     ids = {f"{role}_id": tokenizer.token_to_id(word) for role, word in ROLES[architecture].items()}
     ids.pop("unk_token_id", None)
     ends = [tokenizer.token_to_id(word) for word in ENDS[architecture]]
-    _save_model(folder, architecture, ids, seed)
+    _save_model(folder, architecture, ids, seed, width)
     _write(folder / "generation_config.json", {**ids, "eos_token_id": ends, "do_sample": True})
     return folder
 
 
-def _tokenizer(architecture: str) -> Any:
+def _tokenizer(architecture: str, texts: Sequence[str], vocabulary: int) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
     from tokenizers.trainers import BpeTrainer
@@ -222,13 +232,13 @@ def _tokenizer(architecture: str) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=VOCABULARY - len(marks),
+        vocab_size=vocabulary - len(marks),
         special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     spaced = SENTENCES.replace("\n", "\n\n").replace(". ", ".\n  ")  # for tokens of white space
-    tokenizer.train_from_iterator([SENTENCES, spaced], trainer)
+    tokenizer.train_from_iterator([SENTENCES, spaced, *texts], trainer)
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
     if bos := ROLES[architecture].get("bos_token"):
         tokenizer.post_processor = TemplateProcessing(
@@ -237,27 +247,29 @@ def _tokenizer(architecture: str) -> Any:
     return tokenizer
 
 
-def _save_model(folder: Path, architecture: str, ids: dict[str, int], seed: int) -> None:
+def _save_model(
+    folder: Path, architecture: str, ids: dict[str, int], seed: int, width: int
+) -> None:
     import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        _model(architecture, ids).save_pretrained(folder)
+        _model(architecture, ids, width).save_pretrained(folder)
 
 
-def _model(architecture: str, ids: dict[str, int]) -> Any:
+def _model(architecture: str, ids: dict[str, int], width: int) -> Any:
     import transformers
 
     sizes: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 64,
-        "intermediate_size": 128,
+        "vocab_size": VOCABULARY * width // 64,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": 16,
+        "head_dim": width // 4,
         "max_position_embeddings": 512,
         **ids,
     }
@@ -267,7 +279,7 @@ def _model(architecture: str, ids: dict[str, int]) -> Any:
         config = transformers.Qwen3Config(**sizes, tie_word_embeddings=True)
         return transformers.Qwen3ForCausalLM(config)
     sizes |= {
-        "query_pre_attn_scalar": 16,
+        "query_pre_attn_scalar": width // 4,
         "sliding_window": 16,
         "layer_types": ["sliding_attention", "full_attention"],
     }
