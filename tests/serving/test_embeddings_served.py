@@ -9,8 +9,10 @@ import torch
 from tunesmith import catalog
 from tunesmith.model import classifier
 from tunesmith.server.app import make_app
+from tunesmith.server.engines import Engines
 from tunesmith.server.serve import Server, _listen
 from tunesmith.serving.pool import EnginePool
+from tunesmith.serving.writers import Writers
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.store import open_store
@@ -22,7 +24,8 @@ def client(tmp_path_factory):
     settings = Settings(data_dir=tmp_path_factory.mktemp("server"))
     store = open_store(settings)
     pool = EnginePool(max_loaded=1, max_batch_tokens=512, threads=2)
-    app = make_app(settings, store, Blobs(settings.blobs), pool, own_key="sk-own")
+    engines = Engines(encoders=pool, writers=Writers(max_loaded=1))
+    app = make_app(settings, store, Blobs(settings.blobs), engines, own_key="sk-own")
     listener, up = _listen("127.0.0.1", 0), threading.Event()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     server = Server(app, url, lambda _: up.set())

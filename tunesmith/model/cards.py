@@ -78,7 +78,12 @@ def kind_of(folder: Path) -> str:
     """
     if not (folder / CARD).is_file() and (folder / "config.json").is_file():
         return "causal"
-    return str(_read(folder)["kind"])
+    return str(_read(folder).get("kind", "causal"))
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder has a card: what a base model's has of that name is a list of its files."""
+    return (folder / CARD).is_file() and "kind" in _read(folder)
 
 
 def read_card(folder: Path) -> CausalCard:
@@ -87,7 +92,10 @@ def read_card(folder: Path) -> CausalCard:
     Raises: NotFound when its files are gone; ConfigError when they are another kind of model's.
     """
     data = _read(folder)
-    if data.pop("kind") != "causal":
+    kind = data.pop("kind", None)
+    if kind is None:
+        raise ConfigError(f"The model in {folder} is a base model, and not a tuned one.")
+    if kind != "causal":
         raise ConfigError(f"The model in {folder} is a classifier and writes nothing.")
     data.pop("format", None)
     lists = {name: tuple(data.get(name, ())) for name in ("labels", "cleaning", "mask")}

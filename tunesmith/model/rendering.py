@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.chat.spans import NON_PREFERRED, PREFERRED
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
 from tunesmith.model.conversation import Conversation, read
 from tunesmith.model.templates import END, START, Template, default
@@ -126,6 +126,30 @@ class Renderer:
             ids += self._ids(piece, chat.mark, follows=bool(ids))
         return ids
 
+    def answer(self, messages: Sequence[Mapping[str, Any]], text: str) -> list[int]:
+        """The tokens that follow those of `prompt` where `text` is the answer, its end included.
+
+        Raises: DataError when the template refuses them, or writes no answer after its prompt.
+        """
+        said = [*messages, {"role": "assistant", "content": text}]
+        written, mark = self._last(said, ())
+        return self._ids(written, mark, follows=True)
+
+    def written(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] = ()) -> str:
+        """The last message, an answer, as text: all that follows its prompt, up to its end.
+
+        Raises: DataError, as `answer`.
+        """
+        written, mark = self._last(messages, tools)
+        used = self._with_tools if tools else self._template
+        end = used.stop.search(written)
+        return written[: end.start() if end else None].replace(mark, "")
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the tokenizers library; it neither cuts nor pads."""
+        return self._tokenizer
+
     def save(self, folder: Path) -> None:
         """Write tokenizer, template and `ends` into `folder`, after the model's weights.
 
@@ -149,6 +173,18 @@ class Renderer:
 
     def _read(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any]) -> Conversation:
         return read(self._with_tools if tools else self._template, messages, tools)
+
+    def _last(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any]) -> tuple[str, str]:
+        """The last message as text, marks included, and the mark."""
+        chat = self._read(messages, tools)
+        text = chat.text()
+        last = chat.answers(text).get(len(messages) - 1)
+        if last is None:
+            raise DataError(
+                "The model's chat template does not write an answer after its prompt.",
+                fix="Give a template whose prompts are the beginnings of its conversations.",
+            )
+        return text[slice(*last)], chat.mark
 
     def _rendered(
         self,

@@ -12,9 +12,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from tunesmith.errors import ConfigError
+
 Message: TypeAlias = Mapping[str, Any]
 """In OpenAI's form."""
 Reason = Literal["stop", "length", "tool_calls"]
+
+
+class TooLong(ConfigError):
+    """A prompt leaves no room for an answer in the model's context; both in tokens."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        fix: str = "",
+        param: str | None = None,
+        prompt_tokens: int = 0,
+        context: int = 0,
+    ) -> None:
+        super().__init__(what, fix=fix, param=param)
+        self.prompt_tokens = prompt_tokens
+        self.context = context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Causal models that answer: many texts written at once, token by token."""
