@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.errors import DataError
-from tunesmith.metrics.classification import OTHER, natural_weights, probability, score
+from tunesmith.metrics.classification import (
+    OTHER,
+    balanced_weights,
+    natural_weights,
+    probability,
+    score,
+    squared_error,
+    squared_errors,
+)
 
 LABELS = ("billing", "delivery", "refund", "other")
 
@@ -40,12 +48,43 @@ def test_the_averages_are_scikit_learns(rows, weighted):
     assert found["accuracy"] == pytest.approx(
         peer.accuracy_score(gold, predicted, sample_weight=weights)
     )
-    for average in ("macro", "weighted"):
+    for average in ("macro", "micro", "weighted"):
         expected = peer.precision_recall_fscore_support(
             gold, predicted, average=average, sample_weight=weights, zero_division=0
         )
         names = (f"precision_{average}", f"recall_{average}", f"f1_{average}")
         assert [found[n] for n in names] == pytest.approx(expected[:3])
+
+
+@given(scored_rows(), st.booleans())
+@settings(deadline=None)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_balanced_accuracy_is_scikit_learns(rows, weighted):
+    labels, gold, predicted, weights = rows
+    weights = weights if weighted else None
+    found = score(gold, predicted, labels=labels, weights=weights).metrics["balanced_accuracy"]
+    expected = peer.balanced_accuracy_score(gold, predicted, sample_weight=weights)
+    assert found == pytest.approx(expected)
+
+
+@given(scored_rows())
+@settings(deadline=None)
+def test_balanced_weights_make_accuracy_balanced(rows):
+    labels, gold, predicted, _ = rows
+    weights = balanced_weights(gold)
+    assert weights.sum() == pytest.approx(len(gold))
+    plain = score(gold, predicted, labels=labels).metrics
+    found = score(gold, predicted, labels=labels, weights=weights).metrics
+    assert found["accuracy"] == pytest.approx(plain["balanced_accuracy"])
+
+
+def test_micro_averages_tell_wrong_answers_from_none():
+    gold = ["billing", "billing", "refund", "refund"]
+    found = score(gold, ["billing", None, "billing", "refund"], labels=LABELS).metrics
+    assert found["precision_micro"] == pytest.approx(2 / 3)
+    assert found["recall_micro"] == found["accuracy"] == 0.5
+    assert found["f1_micro"] == pytest.approx(4 / 7)
 
 
 @given(scored_rows())
@@ -86,6 +125,38 @@ def test_log_loss_is_scikit_learns(data):
     )
     expected = peer.log_loss(gold, table, labels=[0, 1, 2], sample_weight=weights)
     assert found.metrics["log_loss"] == pytest.approx(expected)
+
+
+@given(st.integers(2, 6), st.data())
+@settings(max_examples=60, deadline=None)
+def test_brier_is_scikit_learns_from_the_table_and_from_the_best_labels(num_labels, data):
+    cell = st.floats(0.01, 1)
+    row = st.lists(cell, min_size=num_labels, max_size=num_labels)
+    table = np.array(data.draw(st.lists(row, min_size=1, max_size=8)))
+    table /= table.sum(1, keepdims=True)
+    place = st.integers(0, num_labels - 1)
+    gold = np.array(data.draw(st.lists(place, min_size=len(table), max_size=len(table))))
+    expected = peer.brier_score_loss(
+        gold, table, labels=list(range(num_labels)), scale_by_half=False
+    )
+    assert squared_errors(table, gold).mean() == pytest.approx(expected)
+    known = data.draw(st.integers(0, num_labels))
+    rest = table.copy()
+    for i, line in enumerate(table):
+        best = np.argsort(-line, kind="stable")
+        others = best[known:]
+        if len(others):
+            rest[i, others] = line[others].mean()
+        top = {str(k): math.log(line[k]) for k in best[:known]}
+        found = squared_error(str(gold[i]), top, num_labels=num_labels)
+        assert found == pytest.approx(squared_errors(rest[[i]], gold[[i]])[0])
+        assert 0 <= found <= 2 + 1e-9
+
+
+def test_squared_error_at_the_ends():
+    assert squared_error("a", {"a": 0.0}, num_labels=3) == 0.0
+    assert squared_error("b", {"a": 0.0}, num_labels=3) == 2.0
+    assert squared_error("a", {}, num_labels=4) == pytest.approx(1 - 1 / 4)
 
 
 def test_unknown_answers_and_missing_ones_are_wrong_and_shown_as_other():
@@ -145,6 +216,24 @@ def test_calibration_holds_certainty_and_leaves_unanswered_rows_out():
     )
     assert [(b.low, b.num_rows) for b in found.calibration] == [(0.0, 1), (0.9, 1)]
     assert found.metrics["expected_calibration_error"] == pytest.approx((0.0 + 0.05) / 2)
+
+
+def test_calibration_weighs_rows():
+    gold, predicted = ["billing"] * 3 + ["refund"], ["billing"] * 4
+    found = score(
+        gold,
+        predicted,
+        labels=LABELS,
+        weights=[1, 1, 1, 9],
+        answer_probabilities=[0.95] * 4,
+    )
+    (only,) = found.calibration
+    assert (only.num_rows, only.accuracy) == (4, pytest.approx(3 / 12))
+    assert found.metrics["expected_calibration_error"] == pytest.approx(0.95 - 0.25)
+    alone = score(
+        gold, predicted, labels=LABELS, weights=[0, 0, 0, 1], answer_probabilities=[0.2] * 3 + [0.9]
+    )
+    assert [b.num_rows for b in alone.calibration] == [1], "rows of no weight are left out"
 
 
 def test_nothing_known_about_probabilities_claims_nothing():

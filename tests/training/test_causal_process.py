@@ -1,64 +1,23 @@
 """The training process on causal models, from outside: what it leaves, resuming, refusals."""
 
-import json
 import math
 import os
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
 import torch
 import transformers
 from conftest import chats
+from job_runs import error, events, metrics, result, run, run_with_kills, same, samples, weights
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ConfigError
-from tunesmith.events import read_events
 from tunesmith.model.cards import read_card
 from tunesmith.model.rendering import Renderer
 from tunesmith.training import machine
 from tunesmith.training.causal.fit import fit
 from tunesmith.training.causal.learner import CausalLearner
 from tunesmith.training.job import Job
-
-COMMAND = [sys.executable, "-m", "tunesmith.training"]
-
-
-def run(folder, *, expect=0, command=COMMAND):
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=240)
-    assert done.returncode == expect, done.stderr
-    return done
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def error(folder):
-    return json.loads((folder / "error.json").read_text())
-
-
-def events(folder, kind):
-    return [e for e, _ in read_events(folder / "events.jsonl") if e.kind == kind]
-
-
-def metrics(folder):
-    return [event.data for event in events(folder, "metric")]
-
-
-def weights(folder):
-    files = [*(folder / "model").glob("*.safetensors")]
-    return {k: v for file in files for k, v in load_file(file).items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def samples(folder):
-    return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
 
 
 def answers(folder, examples):
@@ -198,16 +157,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_model(causal_job, objective,
     )  # fmt: skip
     whole, killed = causal_job(**settings), causal_job(**settings)
     run(whole)
-    kills = 0
-    for wanted in (5, 40, 70):  # steps after which the process is shot
-        process = subprocess.Popen([*COMMAND, str(killed)], stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            if any(m["step"] >= wanted for m in metrics(killed)):
-                process.send_signal(signal.SIGKILL)
-                kills += process.wait() == -signal.SIGKILL
-                break
-            time.sleep(0.005)
-    run(killed)
+    kills = run_with_kills(killed, (5, 40, 70))
     assert kills == 3
     assert same(weights(whole), weights(killed))
     assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]

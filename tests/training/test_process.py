@@ -6,38 +6,12 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from safetensors.torch import load_file
+from job_runs import COMMAND, metrics, result, run, run_with_kills, same, weights
 
 from tunesmith.events import read_events
-
-COMMAND = [sys.executable, "-m", "tunesmith.training"]
-
-
-def run(folder, *, expect=0):
-    done = subprocess.run([*COMMAND, str(folder)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == expect, done.stderr
-    return done
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def weights(folder):
-    files = ("model.safetensors", "head.safetensors")
-    return {k: v for f in files for k, v in load_file(folder / "model" / f).items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all((a[k] == b[k]).all() for k in a)
-
-
-def metrics(folder):
-    return [e.data for e, _ in read_events(folder / "events.jsonl") if e.kind == "metric"]
 
 
 @pytest.mark.parametrize("method", ["head", "full", "auto"])
@@ -80,16 +54,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_model(job_dir, soft):
         settings |= dict(soft_labels=True, votes=(0, 0, 1))
     whole, killed = job_dir(**settings), job_dir(**settings)
     run(whole)
-    kills = 0
-    for wanted in (5, 40, 70):  # steps after which the process is shot
-        process = subprocess.Popen([*COMMAND, str(killed)])
-        while process.poll() is None:
-            if any(m["step"] >= wanted for m in metrics(killed)):
-                process.send_signal(signal.SIGKILL)
-                kills += process.wait() == -signal.SIGKILL
-                break
-            time.sleep(0.005)
-    run(killed)
+    kills = run_with_kills(killed, (5, 40, 70))
     assert kills == 3
     assert same(weights(whole), weights(killed))
     assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]

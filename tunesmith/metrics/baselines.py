@@ -13,25 +13,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.metrics import heads
+from tunesmith.metrics.heads import Answers, Features
 
 # The linear baseline's time grows with texts times labels; beyond these it learns from a sample.
 MAX_TEXTS = 50_000
 MAX_WORK = 4_000_000
 
-Predict = Callable[..., list[str]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A cheap classifier: `predict(train_texts, train_labels, test_texts, balanced=False)`.
+    """A cheap classifier: `answer(train, train_labels, test, balanced=False)`.
 
-    name: for files; title: as it reads in a sentence; description: one line.
+    name: for files; title: as it reads in a sentence; description: one line. What `train` and
+    `test` are, texts or features, is said by the function behind `answer`.
     """
 
     name: str
     title: str
     description: str
-    predict: Predict
+    answer: Callable[..., Answers]
+
+    def predict(
+        self, train: Any, train_labels: Sequence[str], test: Any, *, balanced: bool = False
+    ) -> list[str]:
+        """Only the labels."""
+        return self.answer(train, train_labels, test, balanced=balanced).predicted
 
 
 def majority_class(
@@ -40,14 +49,16 @@ def majority_class(
     test_texts: Sequence[str],
     *,
     balanced: bool = False,
-) -> list[str]:
+) -> Answers:
     """The most frequent training label for every text; of equals the first in the alphabet.
 
-    `balanced` changes nothing: it is taken so that all baselines are called alike.
+    Its probabilities are the shares of the labels. `balanced` changes nothing: it is taken so that
+    all baselines are called alike.
     """
     counts = Counter(train_labels)
-    best = min(counts, key=lambda label: (-counts[label], label))
-    return [best] * len(test_texts)
+    labels = tuple(sorted(counts))
+    shares = np.array([counts[label] / len(train_labels) for label in labels])
+    return Answers(labels=labels, probabilities=np.tile(shares, (len(test_texts), 1)))
 
 
 def tfidf_logistic(
@@ -56,7 +67,7 @@ def tfidf_logistic(
     test_texts: Sequence[str],
     *,
     balanced: bool = False,
-) -> list[str]:
+) -> Answers:
     """Logistic regression, one label against the rest, on weighted words and word pairs.
 
     balanced  every label weighs alike, whatever its number of texts.
@@ -68,8 +79,9 @@ def tfidf_logistic(
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
-    texts, labels = _sample(train_texts, train_labels)
-    counted = _count(texts) if len(set(labels)) > 1 and test_texts else None
+    chosen = _sample(train_labels)
+    texts, labels = ([column[i] for i in chosen] for column in (train_texts, train_labels))
+    counted = tfidf(texts) if len(set(labels)) > 1 and test_texts else None
     if counted is None:
         return majority_class(train_texts, train_labels, test_texts)
     vectorizer, seen = counted
@@ -81,11 +93,32 @@ def tfidf_logistic(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred rounds do for a baseline
+        warnings.filterwarnings("ignore", "The number of unique classes is greater")
         model = OneVsRestClassifier(linear).fit(seen, labels)
-    return [str(label) for label in model.predict(vectorizer.transform(test_texts))]
+    return Answers(
+        labels=tuple(map(str, model.classes_)),
+        probabilities=model.predict_proba(vectorizer.transform(test_texts)),
+    )
 
 
-def _count(texts: Sequence[str]) -> tuple[Any, Any] | None:
+def embeddings_logistic(
+    train_features: Features,
+    train_labels: Sequence[str],
+    test_features: Features,
+    *,
+    balanced: bool = False,
+) -> Answers:
+    """Multinomial logistic regression on features [rows, width] that are given, such as a base
+    model's embeddings.
+
+    balanced  every label weighs alike, whatever its number of rows.
+    """
+    chosen = _sample(train_labels)
+    labels = [train_labels[i] for i in chosen]
+    return heads.answer(train_features[chosen], labels, test_features, balanced=balanced)
+
+
+def tfidf(texts: Sequence[str]) -> tuple[Any, Any] | None:
     """A vectorizer that finds something to count, and its matrix; None if there is nothing.
 
     Words and word pairs that occur twice; or letters, where that leaves many texts empty: tables
@@ -106,12 +139,12 @@ def _count(texts: Sequence[str]) -> tuple[Any, Any] | None:
     return None
 
 
-def _sample(texts: Sequence[str], labels: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def _sample(labels: Sequence[str]) -> NDArray[np.int64]:
+    """The rows a baseline learns from: all, or as many as it can in reasonable time."""
     limit = min(MAX_TEXTS, MAX_WORK // max(1, len(set(labels))))
-    if len(texts) <= limit:
-        return texts, labels
-    chosen = np.sort(np.random.default_rng(0).choice(len(texts), size=limit, replace=False))
-    return [texts[i] for i in chosen], [labels[i] for i in chosen]
+    if len(labels) <= limit:
+        return np.arange(len(labels))
+    return np.sort(np.random.default_rng(0).choice(len(labels), size=limit, replace=False))
 
 
 BASELINES = (
@@ -119,13 +152,21 @@ BASELINES = (
         name="majority_class",
         title="always answering the most frequent label",
         description="Looks at no text; shows what the class sizes alone give away.",
-        predict=majority_class,
+        answer=majority_class,
     ),
     Baseline(
         name="tfidf_logistic",
         title="TF-IDF with logistic regression",
         description="Counts words and word pairs; the usual cheap classifier, trained in seconds "
         "on the same training texts (a sample of them where there are very many).",
-        predict=tfidf_logistic,
+        answer=tfidf_logistic,
     ),
 )
+EMBEDDINGS = Baseline(
+    name="embeddings_logistic",
+    title="frozen embeddings with logistic regression",
+    description="The untuned base model reads the texts, and only a linear head is trained on what "
+    "it makes of them, on the same training texts.",
+    answer=embeddings_logistic,
+)
+"""Of features, not of texts: whoever has a base model makes them."""

@@ -1,4 +1,4 @@
-"""Scores of a classifier: accuracy, precision, recall, F1, confusion, log loss, calibration.
+"""Scores of a classifier: accuracy, precision, recall, F1, confusion, log loss, Brier, calibration.
 
 Everything comes from one table of counts: right label by given answer. An answer that is no known
 label, or no answer at all (None), is wrong and falls into the last column, "(other)".
@@ -53,8 +53,9 @@ class Bin:
 class ClassificationScores:
     """What `score` found.
 
-    metrics      accuracy, {precision,recall,f1}_{macro,weighted}, and where probabilities are
-                 known log_loss (nats) and expected_calibration_error.
+    metrics      accuracy, balanced_accuracy, {precision,recall,f1}_{macro,micro,weighted}, and
+                 where probabilities are known log_loss (nats) and expected_calibration_error. The
+                 Brier score is the mean of `squared_error`.
     per_class    one entry a label, in the order of `labels`.
     calibration  the non-empty bins, lowest first; empty when no probabilities are known.
     counts       rows by right label (K) and answer (K + 1, the last one "(other)").
@@ -92,13 +93,14 @@ def score(
     """Score answers against right labels, row by row.
 
     labels                the K known labels, each once; every gold label must be among them.
-    weights               how much each row counts, by default 1 (see `natural_weights`); does
-                          not touch the calibration.
+    weights               how much each row counts, by default 1 (see `natural_weights` and
+                          `balanced_weights`).
     gold_probabilities    probability given to the right label of each row.
     answer_probabilities  probability given to the answer of each row; nan: no answer.
 
-    Macro averages run over the labels that occur, as right label or as answer; a ratio of nothing
-    to nothing is 0, as in scikit-learn.
+    Macro averages run over the labels that occur, as right label or as answer, and balanced
+    accuracy over those that are the right label of a row; a ratio of nothing to nothing is 0, as in
+    scikit-learn.
 
     Raises: DataError when there are no rows, or a gold label is not among `labels`.
     """
@@ -128,7 +130,7 @@ def score(
     bins: tuple[Bin, ...] = ()
     if answer_probabilities is not None:
         bins, metrics["expected_calibration_error"] = calibrate(
-            np.asarray(answer_probabilities), rows == answers
+            np.asarray(answer_probabilities), rows == answers, weight
         )
     per_class = tuple(
         ClassScore(label=label, precision=float(p), recall=float(r), f1=float(f), support=int(n))
@@ -152,32 +154,45 @@ def rates(hits: Array, gold: Array, answered: Array) -> tuple[dict[str, Array], 
         "f1": _ratio(2 * hits, gold + answered),
     }
     num_present = ((gold + answered) > 0).sum(-1)
-    total = gold.sum(-1)
-    averages = {"accuracy": _ratio(hits.sum(-1), total)}
+    total, num_hits, num_answers = gold.sum(-1), hits.sum(-1), answered.sum(-1)
+    averages = {
+        "accuracy": _ratio(num_hits, total),
+        "balanced_accuracy": _ratio(per_label["recall"].sum(-1), (gold > 0).sum(-1)),
+        "precision_micro": _ratio(num_hits, num_answers),
+        "recall_micro": _ratio(num_hits, total),
+        "f1_micro": _ratio(2 * num_hits, total + num_answers),
+    }
     for name, value in per_label.items():
         averages[f"{name}_macro"] = _ratio(value.sum(-1), num_present)
         averages[f"{name}_weighted"] = _ratio((value * gold).sum(-1), total)
     return averages, list(per_label.values())
 
 
-def calibrate(probability: Array, right: NDArray[np.bool_]) -> tuple[tuple[Bin, ...], float]:
+def calibrate(
+    probability: Array, right: NDArray[np.bool_], weights: Array | None = None
+) -> tuple[tuple[Bin, ...], float]:
     """Reliability bins of equal width, and the expected calibration error: the mean distance
-    between probability and accuracy over the bins' rows. Rows with nan are left out."""
-    known = np.isfinite(probability)
-    probability, right = probability[known], right[known]
+    between probability and accuracy over the bins' rows. Rows with nan, or of no weight, are left
+    out."""
+    weight = np.ones(len(right)) if weights is None else weights
+    known = np.isfinite(probability) & (weight > 0)
+    probability, right, weight = probability[known], right[known], weight[known]
     which = np.clip((probability * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+    counts, total, stated, hits = (
+        np.bincount(which, values, NUM_BINS)
+        for values in (None, weight, weight * probability, weight * right)
+    )
     bins = tuple(
         Bin(
             low=int(i) / NUM_BINS,
             high=(int(i) + 1) / NUM_BINS,
-            num_rows=int((which == i).sum()),
-            confidence=float(probability[which == i].mean()),
-            accuracy=float(right[which == i].mean()),
+            num_rows=int(counts[i]),
+            confidence=float(stated[i] / total[i]),
+            accuracy=float(hits[i] / total[i]),
         )
-        for i in np.unique(which)
+        for i in np.flatnonzero(counts)
     )
-    distance = sum(b.num_rows * abs(b.confidence - b.accuracy) for b in bins)
-    return bins, distance / max(1, len(right))
+    return bins, float(_ratio(np.abs(stated - hits).sum(), total.sum()))
 
 
 def natural_weights(gold: Sequence[str], shares: Mapping[str, float]) -> Array:
@@ -190,6 +205,12 @@ def natural_weights(gold: Sequence[str], shares: Mapping[str, float]) -> Array:
     return np.array([weight[label] for label in gold])
 
 
+def balanced_weights(gold: Sequence[str]) -> Array:
+    """Row weights that give every label that occurs the same share; their sum is the row count."""
+    present = set(gold)
+    return natural_weights(gold, {label: 1 / len(present) for label in present})
+
+
 def probability(label: str, top: Mapping[str, float], *, num_labels: int) -> float:
     """Probability of `label` from the log-probabilities of the best labels.
 
@@ -200,6 +221,28 @@ def probability(label: str, top: Mapping[str, float], *, num_labels: int) -> flo
         return min(1.0, math.exp(top[label]))
     rest = max(0.0, 1.0 - math.fsum(map(math.exp, top.values())))
     return rest / max(1, num_labels - len(top))
+
+
+def squared_error(label: str, top: Mapping[str, float], *, num_labels: int) -> float:
+    """Squared distance of the probabilities from the right answer, summed over the labels: 0 to 2.
+
+    top  log-probabilities of the best labels; what they leave over is shared as in `probability`.
+
+    The mean over rows is the Brier score (Brier 1950).
+    """
+    best = [min(1.0, math.exp(value)) for value in top.values()]
+    num_others = max(0, num_labels - len(best))
+    rest = max(0.0, 1.0 - math.fsum(best)) / max(1, num_others)
+    of_label = probability(label, top, num_labels=num_labels)
+    return math.fsum(p * p for p in best) + num_others * rest * rest - 2 * of_label + 1
+
+
+def squared_errors(probabilities: Array, gold: NDArray[np.int64]) -> Array:
+    """`squared_error` of each row of a table of probabilities [rows, labels]; gold: which label is
+    right, by column."""
+    of_gold = probabilities[np.arange(len(gold)), gold]
+    errors: Array = np.square(probabilities).sum(1) - 2 * of_gold + 1
+    return errors
 
 
 def _ratio(part: Array, whole: Array) -> Array:
