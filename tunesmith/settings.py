@@ -57,6 +57,8 @@ class Settings:
     """Events of jobs that ended longer ago are removed. 0: never."""
     keep_answers_days: int = 30
     """Stored completions and responses older than this are removed. 0: never."""
+    keep_evals_days: int = 0
+    """Output items of eval runs that ended longer ago are removed. 0: never."""
     keep_logs_days: int = 0
     """What is left on disk of jobs that ended longer ago, such as logs, is removed. 0: never."""
     allow_folders: bool = False

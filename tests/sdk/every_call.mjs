@@ -368,6 +368,84 @@ async function graders() {
   told("fineTuning.alpha.graders.run");
 }
 
+async function evals(model) {
+  const same = {
+    type: "string_check",
+    name: "same",
+    operation: "eq",
+    input: "{{ sample.output_text }}",
+    reference: "{{ item.label }}",
+  };
+  const schema = { type: "object", properties: { text: { type: "string" } }, required: ["text"] };
+  const about = await client.evals.create({
+    name: "node",
+    data_source_config: { type: "custom", item_schema: schema, include_sample_schema: true },
+    testing_criteria: [same],
+  });
+  check("eval", about);
+  told("evals.create");
+  assert.equal((await client.evals.retrieve(about.id)).id, about.id);
+  told("evals.retrieve");
+  assert.equal((await client.evals.update(about.id, { name: "new" })).name, "new");
+  told("evals.update");
+  await page("eval", client.evals.list({ limit: 1 }), true);
+  const ids = (await all(client.evals.list({ limit: 1, order_by: "updated_at" }))).map((e) => e.id);
+  assert(ids.includes(about.id));
+  told("evals.list");
+  const run = await evalRuns(about, model);
+  const { runs } = client.evals;
+  check("eval_run_deleted", await runs.delete(run.id, { eval_id: about.id }));
+  told("evals.runs.delete");
+  check("eval_deleted", await client.evals.delete(about.id));
+  told("evals.delete");
+}
+
+async function evalRuns(about, model) {
+  const items = [
+    { text: "the lamp is broken", label: "alpha" },
+    { text: "my invoice is wrong", label: "alpha" },
+  ];
+  const data_source = {
+    type: "completions",
+    model,
+    source: { type: "file_content", content: items.map((item) => ({ item })) },
+    input_messages: {
+      type: "template",
+      template: [{ role: "user", content: "{{ item.text }}" }],
+    },
+  };
+  const { runs } = client.evals;
+  const place = { eval_id: about.id };
+  let run = check("eval_run", await runs.create(about.id, { data_source }));
+  told("evals.runs.create");
+  for (const end = Date.now() + 60000; run.status !== "completed"; await sleep(100)) {
+    assert(Date.now() < end && run.status !== "failed", JSON.stringify(run));
+    run = check("eval_run", await runs.retrieve(run.id, place));
+  }
+  assert.deepEqual(check("eval_counts", run.result_counts).passed, 1);
+  run.per_model_usage.forEach((usage) => check("eval_usage", usage));
+  run.per_testing_criteria_results.forEach((one) => check("eval_criterion", one));
+  told("evals.runs.retrieve");
+  await page("eval_run", runs.list(about.id, { limit: 1 }), true);
+  assert.equal((await all(runs.list(about.id, { status: "completed" })))[0].id, run.id);
+  told("evals.runs.list");
+  const listed = await page("eval_item", runs.outputItems.list(run.id, place), true);
+  listed.forEach((item) => check("eval_sample", item.sample));
+  listed.flatMap((item) => item.results).forEach((one) => check("eval_result", one));
+  assert.deepEqual(listed.map((item) => item.status), ["pass", "fail"]);
+  const failed = await all(runs.outputItems.list(run.id, { ...place, status: "fail", limit: 1 }));
+  assert.deepEqual(failed.map((item) => item.datasource_item), [items[1]]);
+  told("evals.runs.outputItems.list");
+  const named = { ...place, run_id: run.id };
+  check("eval_item", await runs.outputItems.retrieve(listed[0].id, named));
+  told("evals.runs.outputItems.retrieve");
+  const second = await runs.create(about.id, { data_source });
+  const ended = await runs.cancel(second.id, place).catch(() => null);
+  assert(ended === null || ended.status === "canceled");
+  told("evals.runs.cancel");
+  return run;
+}
+
 const stranger = new OpenAI({ baseURL, apiKey: "sk-wrong", maxRetries: 0 });
 await refused(401, OpenAI.AuthenticationError, () => stranger.models.list(), {
   code: "invalid_api_key",
@@ -383,6 +461,7 @@ await embeddings(model);
 await responses(model);
 await batches(model);
 await graders();
+await evals(model);
 assert.equal(check("deleted", await client.models.delete(model)).object, "model");
 told("models.delete");
 for (const id of [training, validation]) check("deleted", await client.files.delete(id));

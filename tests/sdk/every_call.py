@@ -431,6 +431,101 @@ def graders():
     told("fine_tuning.alpha.graders.run")
 
 
+def evals(model):
+    same = {
+        "type": "string_check", "name": "same", "operation": "eq",
+        "input": "{{ sample.output_text }}", "reference": "{{ item.label }}",
+    }  # fmt: skip
+    near = {
+        "type": "text_similarity", "name": "near", "evaluation_metric": "fuzzy_match",
+        "input": "{{ sample.output_text }}", "reference": "{{ item.label }}", "pass_threshold": 0.5,
+    }  # fmt: skip
+    judge = {
+        "type": "label_model", "name": "judge", "model": model, "labels": ["alpha", "beta"],
+        "passing_labels": ["alpha", "beta"],
+        "input": [{"role": "user", "content": "{{ item.text }}"}],
+    }  # fmt: skip
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    config = {"type": "custom", "item_schema": schema, "include_sample_schema": True}
+    tested = client.evals.create(
+        name="sdk", data_source_config=config, testing_criteria=[same, near, judge],
+        metadata={"a": "b"},
+    )  # fmt: skip
+    found = check("eval", tested)
+    assert [one["type"] for one in found["testing_criteria"]] == [
+        "string_check", "text_similarity", "label_model",
+    ]  # fmt: skip
+    told("evals.create")
+    assert client.evals.retrieve(tested.id).to_dict() == found
+    told("evals.retrieve")
+    assert client.evals.update(tested.id, name="new").name == "new"
+    told("evals.update")
+    page("eval", raw(client.evals, "list", limit=1), ends=True)
+    assert tested.id in [one.id for one in client.evals.list(limit=1, order="desc")]
+    told("evals.list")
+    run = eval_runs(tested, model)
+    ended = client.evals.runs.delete(run.id, eval_id=tested.id)
+    assert check("eval_run_deleted", ended)["run_id"] == run.id
+    told("evals.runs.delete")
+    assert check("eval_deleted", client.evals.delete(tested.id))["eval_id"] == tested.id
+    told("evals.delete")
+    refused(404, openai.NotFoundError, client.evals.retrieve, tested.id, param="eval_id")
+
+
+def eval_runs(tested, model):
+    items = [
+        {"text": "the lamp is broken", "label": "alpha"},
+        {"text": "my invoice is wrong", "label": "alpha"},
+    ]
+    file = ("items.jsonl", jsonl({"item": item} for item in items))
+    say = {"type": "template", "template": [{"role": "user", "content": "{{ item.text }}"}]}
+    source = {
+        "type": "completions", "model": model, "input_messages": say,
+        "source": {
+            "type": "file_id", "id": client.files.create(file=file, purpose="evals").id,
+        },
+    }  # fmt: skip
+    runs = client.evals.runs
+    run = runs.create(tested.id, name="first", data_source=source, metadata={"c": "d"})
+    assert check("eval_run", run)["status"] == "queued"
+    told("evals.runs.create")
+    end = time.monotonic() + 60
+    while (run := runs.retrieve(run.id, eval_id=tested.id)).status != "completed":
+        assert time.monotonic() < end and run.status != "failed", run
+        time.sleep(0.1)
+    body = check("eval_run", run)
+    assert check("eval_counts", body["result_counts"])["passed"] == 1, body
+    (usage,) = body["per_model_usage"]
+    assert check("eval_usage", usage)["invocation_count"] == 4
+    for one in body["per_testing_criteria_results"]:
+        check("eval_criterion", one)
+    told("evals.runs.retrieve")
+    page("eval_run", raw(runs, "list", tested.id, limit=1), ends=True)
+    assert [one.id for one in runs.list(tested.id, status="completed")] == [run.id]
+    told("evals.runs.list")
+    outputs = runs.output_items
+    listed = page("eval_item", raw(outputs, "list", run.id, eval_id=tested.id), ends=True)
+    for item in listed:
+        check("eval_sample", item["sample"])
+        for one in item["results"]:
+            check("eval_result", one)
+    assert [item["status"] for item in listed] == ["pass", "fail"]
+    assert listed[0]["sample"]["output"] == [{"role": "assistant", "content": "alpha"}]
+    failed = outputs.list(run.id, eval_id=tested.id, status="fail", limit=1)
+    assert [item.datasource_item for item in failed] == [items[1]]
+    told("evals.runs.output_items.list")
+    item = outputs.retrieve(listed[0]["id"], eval_id=tested.id, run_id=run.id)
+    assert check("eval_item", item)["datasource_item"] == items[0]
+    told("evals.runs.output_items.retrieve")
+    second = runs.create(tested.id, data_source=source)
+    try:
+        assert runs.cancel(second.id, eval_id=tested.id).status == "canceled"
+    except openai.BadRequestError:
+        assert runs.retrieve(second.id, eval_id=tested.id).status == "completed"  # it was faster
+    told("evals.runs.cancel")
+    return run
+
+
 def door():
     stranger = openai.OpenAI(base_url=BASE_URL, api_key="sk-wrong", max_retries=0)
     refused(401, openai.AuthenticationError, stranger.models.list, code="invalid_api_key")
@@ -450,6 +545,7 @@ def main():
     responses(model)
     batches(model)
     graders()
+    evals(model)
     assert check("deleted", client.models.delete(model))["object"] == "model"
     told("models.delete")
     for file_id in (training, validation):

@@ -1,7 +1,9 @@
 """A real server on a real port, with stand-ins for training and for the loaded models."""
 
+import asyncio
 import json
 import math
+import re
 import struct
 import sys
 import threading
@@ -14,9 +16,12 @@ import openai
 import pytest
 from postgres_server import database_of
 
+from tunesmith.model.cards import CausalCard
 from tunesmith.server.app import make_app
+from tunesmith.server.engines import Engines
 from tunesmith.server.serve import Server, _listen
 from tunesmith.serving.batch import Classification, Embedding
+from tunesmith.serving.writing import Began, Ended, Piece, Token
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.store import open_store
@@ -78,23 +83,91 @@ class StandInPool:
         pass
 
 
+class StandInWriters:
+    """Writes `text` in pieces of a word each, which are its tokens, all choices by turns.
+
+    A token's id is its place in the text; the end token's is 0.
+    """
+
+    def __init__(self):
+        self.text = "Hello there, größer 🙂."
+        self.calls, self.reason = (), "stop"
+        self.error = None
+        self.error_after = 0
+        """Words; 0: before anything is written."""
+        self.hold = False
+        """Whether to write no end."""
+        self.asked, self.chosen, self.forgotten = [], [], []
+        self.open = 0
+        """Answers that are being written."""
+        self.read_tokens = self.written_tokens = 0
+
+    async def write(self, ask):
+        self.asked.append(ask)
+        self.open += 1
+        try:
+            async for event in self._write(ask):
+                yield event
+        finally:
+            self.open -= 1
+
+    async def _write(self, ask):
+        if self.error and not self.error_after:
+            raise self.error
+        yield Began(3, (7, 8, 9))
+        self.read_tokens += 3
+        words = re.findall(r"\S+\s*", self.text)
+        for number, word in enumerate(words, start=1):
+            for choice in range(ask.n):
+                yield Piece(choice, word, (self._token(ask, word, number),))
+            self.written_tokens += ask.n
+            await asyncio.sleep(0.001)
+            if self.error and number == self.error_after:
+                raise self.error
+        while self.hold:
+            await asyncio.sleep(0.01)
+        for choice in range(ask.n):
+            end = Token(0, "<|end|>", b"", -0.5 if ask.top is not None else math.nan)
+            yield Piece(choice, "", (end,))
+            yield Ended(choice, self.reason, len(words) + 1, self.calls)
+
+    @staticmethod
+    def _token(ask, word, number):
+        top = [(number + 100 * i, f"{word}{i}", f"{word}{i}".encode(), -1.0 - i) for i in range(5)]
+        logprob = -number / 10 if ask.top is not None else math.nan
+        return Token(number, word, word.encode(), logprob, top[: ask.top or 0])
+
+    def choose(self, choose):
+        self.chosen.append(choose)
+        answer = Future()
+        logprobs = [math.log(p) for p in (0.2, 0.7, 0.1)]
+        answer.set_result(Classification(StandInPool.labels, logprobs, 5, 0))
+        return answer
+
+    def forget(self, model):
+        self.forgotten.append(model)
+
+    def close(self):
+        pass
+
+
 class Running:
     """The server, and clients of it."""
 
-    def __init__(self, data_dir, *, worker=True, **settings):
+    def __init__(self, data_dir, *, worker=True, writers=None, **settings):
         given = {"organization": "acme", "max_file_bytes": 100_000, **settings}
         given.setdefault("database_url", database_of(data_dir))
         self.settings = Settings(data_dir=data_dir, lease_seconds=2.0, **given)
         self.store = open_store(self.settings)
         self.blobs = Blobs(self.settings.blobs)
-        self.pool = StandInPool()
+        self.pool, self.writers = StandInPool(), writers or StandInWriters()
         runner = LocalRunner(TRAINER)
         self.worker = Worker(self.settings, self.store, self.blobs, runner=runner)
         app = make_app(
             self.settings,
             self.store,
             self.blobs,
-            self.pool,
+            Engines(encoders=self.pool, writers=self.writers),
             worker=self.worker if worker else None,
             own_key=OWN_KEY,
         )
@@ -143,6 +216,14 @@ class Running:
     def tuned(self, **asked):
         """A finished job."""
         return self.wait(self.create(**asked).id, "succeeded")
+
+    def causal(self, **card):
+        """Name of a tuned causal model; its folder holds no more than the card."""
+        job = self.tuned()
+        given = {"base_model": "b", "base_folder": "", "method": "full", "max_length": 64}
+        folder = self.settings.models_dir / job.id
+        CausalCard(**{**given, **card}).save(folder)
+        return job.fine_tuned_model
 
     def close(self):
         self.client.close()

@@ -14,7 +14,9 @@ NAMES = [
     *("model", "messages", "training_file", "validation_file", "seed", "suffix", "metadata", "n"),
     *("hyperparameters", "method", "tunesmith", "purpose", "filename", "bytes", "mime_type", "md5"),
     *("part_ids", "input", "prompt", "temperature", "top_p", "top_logprobs", "logprobs", "stream"),
+    *("tools", "tool_choice", "functions", "function_call", "seed", "logit_bias", "stop"),
     *("endpoint", "input_file_id", "completion_window", "grader", "model_sample", "project_ids"),
+    *("data_source", "data_source_config", "testing_criteria", "name"),
     *(
         "response_format",
         "text",
@@ -25,6 +27,10 @@ NAMES = [
     ),
 ]
 QUERY = ["limit", "after", "order", "purpose", "metadata[a]", "metadata", "model", "include[]", "ä"]
+QUERY += ["order_by", "status"]
+CHECK = {"type": "string_check", "operation": "eq", "name": "a", "input": "a", "reference": "hi"}
+CONTENT = {"type": "file_content", "content": [{"item": {"a": "hi"}}]}
+SAY = {"type": "template", "template": [{"role": "user", "content": "{{ item.a }}"}]}
 IDS = ["file-x", "ftjob-1", "%00", "%2F", "..", "%ff", "ft:a:b::c", "a%3Ab", "%", "%zz", "a/b/c"]
 METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "PURGE", "BREW"]
 TYPES = ["application/json", "multipart/form-data; boundary=b", "multipart/form-data", "text/x", ""]
@@ -32,12 +38,18 @@ SAMPLES = [
     {"model": "MODEL", "messages": [{"role": "user", "content": "hi"}], "logprobs": True, "n": 2},
     {"model": "MODEL", "prompt": "hi", "max_tokens": 3, "echo": True},
     {"model": "MODEL", "input": [{"role": "user", "content": "hi"}], "store": True},
+    {"model": "WRITER", "messages": [{"role": "user", "content": "hi"}], "tools": [], "stop": "x"},
+    {"model": "WRITER", "prompt": ["hi", "ho"], "best_of": 2, "logprobs": 1, "stream": True},
+    {"model": "WRITER", "input": "hi", "tools": [], "tool_choice": "auto", "stream": True},
     {"model": "minilm-l6", "input": ["a", "b"], "encoding_format": "base64"},
     {"model": "minilm-l6", "training_file": "FILE", "metadata": {"a": "b"}, "suffix": "s"},
     {"filename": "a.jsonl", "purpose": "fine-tune", "bytes": 3, "mime_type": "text/jsonl"},
     {"input_file_id": "FILE", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     {"grader": {"type": "string_check", "operation": "eq", "name": "a", "input": "a"}, "item": {}},
     {"part_ids": ["part_x"], "project_ids": ["proj_default"], "metadata": {}},
+    {"data_source_config": {"type": "custom", "item_schema": {}}, "testing_criteria": [CHECK]},
+    {"data_source": {"type": "completions", "model": "MODEL", "source": CONTENT}},
+    {"data_source": {"type": "jsonl", "source": CONTENT}, "input_messages": SAY},
 ]
 
 

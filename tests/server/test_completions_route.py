@@ -128,8 +128,8 @@ def test_texts_that_were_cut_are_told(server, model):
 @pytest.mark.parametrize(
     ("asked", "param", "message"),
     [
-        ({"prompt": [1, 2, 3]}, "prompt", "do not have OpenAI's token ids"),
-        ({"prompt": [[1], [2]]}, "prompt", "do not have OpenAI's token ids"),
+        ({"prompt": [1, 2, 3]}, "prompt", "takes no token ids"),
+        ({"prompt": [[1], [2]]}, "prompt", "takes no token ids"),
         ({"prompt": []}, "prompt", "Invalid 'prompt'"),
         ({"prompt": ["x", " "]}, "prompt", "no text to classify"),
         ({"logprobs": 6}, "logprobs", "Invalid 'logprobs'"),

@@ -19,6 +19,12 @@ CHECKS = (
 )
 CASES = 5_000
 LINE = b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {}}\n'
+EVAL = {
+    "data_source_config": {"type": "custom", "item_schema": {}},
+    "testing_criteria": [
+        {"type": "string_check", "name": "c", "operation": "eq", "input": "a", "reference": "a"}
+    ],
+}
 
 
 def things(server) -> dict[str, str]:
@@ -37,18 +43,28 @@ def things(server) -> dict[str, str]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     other = server.store.projects.create("other").id
+    tested = client.evals.create(**EVAL)
+    source = {"type": "file_content", "content": [{"item": {"a": "b"}}]}
+    run = client.evals.runs.create(tested.id, data_source={"type": "jsonl", "source": source})
+    named = {"run_id": run.id, "eval_id": tested.id}
+    while client.evals.runs.retrieve(**named).status != "completed":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     permissions = client.fine_tuning.checkpoints.permissions
     return {
         "file_id": server.upload(),
         "input_file_id": batch_file,
         "job_id": job.id,
         "model": model,
+        "writer": server.causal(),
         "checkpoint": model,
         "permission_id": permissions.create(model, project_ids=[other]).data[0].id,
         "upload_id": client.uploads.create(bytes=2, **about).id,
         "completion_id": client.chat.completions.create(**ask, store=True).id,
         "response_id": client.responses.create(model=model, input="refund").id,
         "batch_id": batch.id,
+        **named,
+        "item_id": client.evals.runs.output_items.list(**named).data[0].id,
     }
 
 

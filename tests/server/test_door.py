@@ -12,6 +12,7 @@ import openai
 import pytest
 from random_requests import Connection, Requests
 
+from tunesmith.model.cards import CausalCard
 from tunesmith.server.door import auth
 from tunesmith.store.jobs import Change
 from tunesmith.store.rows import JobRow, ModelRow
@@ -25,15 +26,21 @@ def connect(server):
     return Connection(address.hostname, address.port), (address.hostname, address.port)
 
 
-def a_model(server):
+def a_model(server, name="ft:m:o::x", folder="x"):
     """The name of a tuned model, of which there is no more than the row."""
     asked = {"key_id": "k", "request_hash": "h", "model": "m", "base_model": "minilm-l6", "seed": 1}
     job = server.store.jobs.create(JobRow(**asked, training_file="f"), [], repeated=False)
-    model = ModelRow(
-        id="ft:m:o::x", owned_by="o", base_model="minilm-l6", job_id=job.id, folder="x"
-    )
+    model = ModelRow(id=name, owned_by="o", base_model="minilm-l6", job_id=job.id, folder=folder)
     server.store.jobs.write(job.id, Change(models=[model]))
     return model.id
+
+
+def a_writer(server):
+    """The name of a tuned model that writes, of which there is also a card."""
+    folder = server.settings.models_dir / "y"
+    folder.mkdir(parents=True)
+    CausalCard(base_model="b", base_folder="", method="full", max_length=64).save(folder)
+    return a_model(server, "ft:m:o::y", folder.name)
 
 
 def test_every_reply_has_openais_headers(shared):
@@ -214,7 +221,7 @@ NUMBER = int(os.environ.get("FUZZ_REQUESTS", "2000"))
 def test_random_requests_never_meet_a_fault_of_ours(start):
     server = start(worker=False, workers=0, max_body_bytes=50_000)
     model = a_model(server)
-    known = {"FILE": server.upload(), "MODEL": model}
+    known = {"FILE": server.upload(), "MODEL": model, "WRITER": a_writer(server)}
     routes = [
         (method.upper(), path)
         for path, methods in server.http.get(server.url.replace("/v1", "/openapi.json"))

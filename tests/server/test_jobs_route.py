@@ -153,7 +153,7 @@ def test_unknown_and_unsuitable_files_are_refused(shared):
         ({"suffix": "x" * 65}, "suffix", "64"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"method": {"type": "dpo"}}, "method.type", "needs a causal base model"),
-        ({"method": dpo(beta=0.1, n_epochs="auto")}, "method.type", "'dpo' is not offered"),
+        ({"method": dpo(beta=0.1, n_epochs="auto")}, "method.type", "minilm-l6 is an encoder"),
         ({"method": dpo(beta=0)}, "method.dpo.hyperparameters.beta", "greater than 0"),
         ({"method": dpo(beta=2.1)}, "method.dpo.hyperparameters.beta", "less than or equal to 2"),
         ({"method": dpo(gamma=1)}, "method.dpo.hyperparameters.gamma", "Unrecognized"),

@@ -19,6 +19,7 @@ def test_base_and_tuned_models_are_listed_together(server):
         "created": tuned.created,
         "owned_by": "acme",
         "shutdown_date": None,
+        "tunesmith": {"kind": "encoder", "answers": "labels"},
     }
     assert abs(tuned.created - job.finished_at) <= 2
     assert server.client.models.retrieve("minilm-l6").owned_by == "system"
@@ -40,7 +41,7 @@ def test_a_deleted_model_is_gone_but_stays_in_its_job(server):
     gone = server.client.models.delete(name)
     assert (gone.id, gone.object, gone.deleted) == (name, "model", True)
     assert not folder.exists()
-    assert server.pool.forgotten == [name]
+    assert server.pool.forgotten == server.writers.forgotten == [name]
     for call in (server.client.models.retrieve, server.client.models.delete):
         with pytest.raises(openai.NotFoundError) as caught:
             call(name)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from tunesmith.server.asking.formats import Format, written
-from tunesmith.server.asking.schemas import Schema, faults
+from tunesmith.wire.schemas import Schema, faults
 
 ASK = [{"role": "user", "content": "Where is it?"}]
 

@@ -23,6 +23,19 @@ OWN = ("own_file", "own_model", "own_upload")
 ASKED = [{"role": "user", "content": "refund"}]
 LINE = b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {}}\n'
 
+EVAL = {
+    "data_source_config": {"type": "custom", "item_schema": {}},
+    "testing_criteria": [
+        {"type": "string_check", "name": "c", "operation": "eq", "input": "a", "reference": "a"}
+    ],
+}
+JUDGED = {
+    "data_source_config": {"type": "logs"},
+    "testing_criteria": [
+        {"type": "score_model", "name": "c", "model": "model", "input": ASKED},
+    ],
+}
+
 # What a placeholder of a path stands for: how the first tenant makes one.
 MAKERS = {
     "file_id": lambda world: world.server.upload(),
@@ -46,6 +59,13 @@ MAKERS = {
     "response_id": lambda world: (
         world.client.responses.create(model=world["model"], input="refund").id
     ),
+    "eval_id": lambda world: world.client.evals.create(**EVAL).id,
+    "run_id": lambda world: evaluated(world),
+    "item_id": lambda world: (
+        world.client.evals.runs.output_items.list(world["run_id"], eval_id=world["eval_id"])
+        .data[0]
+        .id
+    ),
 }
 
 
@@ -62,6 +82,19 @@ def answered(world, file_id, **headers):
     return batch.id
 
 
+def evaluated(world):
+    """Id of a run of the eval that has come to its end."""
+    runs, eval_id = world.client.evals.runs, world["eval_id"]
+    source = {"type": "file_content", "content": [{"item": {}}]}
+    run = runs.create(eval_id, data_source={"type": "jsonl", "source": source})
+    deadline = time.monotonic() + 10
+    while run.status != "completed":
+        assert time.monotonic() < deadline, run
+        time.sleep(0.02)
+        run = runs.retrieve(run.id, eval_id=eval_id)
+    return run.id
+
+
 def lent(world):
     third = world.server.store.projects.create(new_id("")).id
     permissions = world.client.fine_tuning.checkpoints.permissions
@@ -76,6 +109,7 @@ BODIES = {
         "json": {"project_ids": ["proj_default"]}
     },
     "POST /v1/chat/completions/{completion_id}": {"json": {"metadata": {"a": "b"}}},
+    "POST /v1/evals/{eval_id}": {"json": {"name": "x"}},
 }
 # Bodies that name things of the first tenant's, the status of the reply, and its `param`.
 INSIDE = {
@@ -111,6 +145,7 @@ INSIDE = {
             "previous_response_id",
         ),
     ],
+    "/v1/evals": [(JUDGED, 404, "model")],
 }
 NAMES_NOTHING = {
     "/v1/files",

@@ -15,7 +15,7 @@ from tunesmith.settings import Settings
 from tunesmith.store import database as module
 from tunesmith.store.database import NEWEST, Database
 from tunesmith.store.paging import Cursor, add
-from tunesmith.store.rows import CompletionRow, FileRow
+from tunesmith.store.rows import CompletionRow, FileRow, JobRow
 from tunesmith.store.store import open_database, open_store
 from tunesmith.store.tables import FILES, METADATA
 
@@ -31,6 +31,20 @@ def test_migrations_make_the_tables_that_the_code_uses(store):
     with store._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+
+
+def test_jobs_of_an_older_database_are_supervised(settings, store):
+    given = {"model": "m", "base_model": "m", "training_file": "f", "seed": 1}
+    row = JobRow(key_id="k", request_hash="h", method="dpo", **given)
+    store.jobs.create(row, [], repeated=False)
+    with store._database.write() as connection:
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN method"))
+        for table in ("eval_items", "eval_runs", "evals"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v0002_projects'"))
+    newer = open_store(settings)
+    assert newer.jobs.get(row.id).method == "supervised"
+    newer.close()
 
 
 def test_processes_that_start_together_share_the_database(tmp_path, new_url):

@@ -122,3 +122,11 @@ def test_a_base_model_in_a_folder_gives_the_folders_name(office, trained):
     office.store.jobs.write(trained.id, change)
     finish(office, office.job(trained.id))
     assert office.job(trained.id).fine_tuned_model.startswith("ft:my-encoder:acme::")
+
+
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
+def test_checkpoints_say_by_which_method_they_came(office, trained, method):
+    office.store.jobs.write(trained.id, Change(values={"method": method}), worker=WORKER)
+    finish(office, office.job(trained.id))
+    found = office.store.jobs.checkpoints(trained.id, Cursor(limit=9)).data
+    assert [checkpoint.metrics["type"] for checkpoint in found] == [method] * 2

@@ -68,6 +68,16 @@ def test_stored_answers_are_removed(office, small_bites):
     assert ages_of(office) == ([1], [1])
 
 
+def test_items_of_old_eval_runs_are_removed(office, monkeypatch):
+    removed = []
+    monkeypatch.setattr(office.store.retention, "remove_eval_items", removed.append)
+    retention.apply(office.settings, office.store)
+    assert removed == []
+    os.utime(office.settings.data_dir / retention.MARK, (0, 0))
+    retention.apply(replace(office.settings, keep_evals_days=7), office.store)
+    assert abs(removed[0] - (time.time() - 7 * DAY)) < 5
+
+
 def test_logs_of_old_jobs_are_removed(office):
     old, new = ended(office, days=8), ended(office, days=6)
     (office.settings.jobs_dir / "not a job").mkdir()

@@ -3,13 +3,16 @@
 import base64
 import json
 import os
+import re
 import signal
 import time
 from contextlib import closing, contextmanager
 
 import pytest
+from small_weights import model_folder
 from sqlalchemy import text
 
+from tunesmith.catalog import shelf
 from tunesmith.errors import StorageError
 from tunesmith.store import database as database_module
 from tunesmith.store.paging import Cursor
@@ -347,3 +350,40 @@ def test_sweeping_deletes_files_whose_time_is_over(office):
     files.sweep(office.settings, office.store, office.blobs)
     assert office.store.files.expired() == []
     assert not (office.settings.data_dir / "blobs" / file_id).exists()
+
+
+# --- the base model -------------------------------------------------------------------------------
+
+
+def test_training_is_told_where_a_kept_base_model_is(office, tmp_path):
+    folder = model_folder(tmp_path / "m")
+    shelf.register(folder, office.settings.base_models_dir, name="mine")
+    job_id, plain = office.create(model="mine", base_model="mine"), office.create()
+    office.work()
+    job = office.wait(job_id, "succeeded")
+    told = json.loads((office.folder(job_id) / "job.json").read_text())
+    assert (told["base_model"], told["base_folder"]) == ("mine", str(folder))
+    assert job.fine_tuned_model.startswith("ft:mine:acme:")
+    office.wait(plain, "succeeded")
+    assert json.loads((office.folder(plain) / "job.json").read_text())["base_folder"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine", r"tokenizer\.json in .* is not the one that was kept .* tunesmith models add "),
+        ("qwen3-0.6b", r"qwen3-0\.6b are not on this machine\. Run: tunesmith models pull "),
+        ("gone", r"no base model named 'gone'"),
+    ],
+)
+def test_a_job_whose_base_model_is_not_what_it_was_fails_at_its_start(office, tmp_path, name, said):
+    kept = shelf.register(
+        model_folder(tmp_path / "m"), office.settings.base_models_dir, name="mine"
+    )
+    (kept.files() / "tokenizer.json").write_text("changed since")
+    job_id = office.create(model=name, base_model=name)
+    office.work()
+    job = office.wait(job_id, "failed")
+    assert job.error["code"] == "model_not_available"
+    assert re.search(said, job.error["message"])
+    assert "running" not in office.messages(job_id)

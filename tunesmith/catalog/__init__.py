@@ -35,7 +35,14 @@ def find(name: str, shelf: Path | None = None, *, folders: bool = True) -> BaseM
         return kept
     if name in catalog():
         return catalog()[name]
-    if folders and Path(name).expanduser().is_dir():
+    if folders and _is_folder(name):
         return of_folder(Path(name))
     hint = nearest(name, [*catalog(), *(shelves.names(shelf) if shelf is not None else ())])
     raise NotFound(f"There is no base model named {name!r}.", fix=hint, param="model")
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError):  # a name too long, a home that nobody has
+        return False

@@ -12,7 +12,9 @@ from tunesmith.errors import ProviderError
 if TYPE_CHECKING:
     from tunesmith.store.rows import DeliveryRow
 
-app = typer.Typer(help="Addresses that are told when jobs and batches end.", no_args_is_help=True)
+app = typer.Typer(
+    help="Addresses that are told when jobs, batches and eval runs end.", no_args_is_help=True
+)
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the webhook.")]
 
 
@@ -61,7 +63,8 @@ def test(webhook: Id) -> None:
     with own_store() as store:
         row = store.webhooks.get(webhook)
     event = (row.events or WEBHOOK_EVENTS)[0]
-    about = "batch_test" if event.startswith("batch.") else "ftjob-test"
+    kind = event.rpartition(".")[0]
+    about = {"batch": "batch_test", "eval.run": "evalrun_test"}.get(kind, "ftjob-test")
     taken, said = send(row, DeliveryRow(webhook_id=row.id, type=event, about=about))
     if not taken:
         raise ProviderError(

@@ -25,7 +25,10 @@ STATUS: dict[type[Exception], int] = {
     MissingExtra: 500,
 }
 KIND = "invalid_request_error"
-TYPE_NAMES = {"str", "int", "float", "bool", "string_check", "text_similarity", "multi"}
+TYPE_NAMES = {
+    "str", "int", "float", "bool",
+    "string_check", "text_similarity", "multi", "label_model", "score_model",
+}  # fmt: skip
 
 
 class ApiError(TunesmithError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,25 +12,23 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from tunesmith import catalog, wire
-from tunesmith.errors import TunesmithError, nearest
+from tunesmith.errors import NotFound, TunesmithError, nearest
+from tunesmith.server import fitting
 from tunesmith.server.bodies import parsed
 from tunesmith.server.door.auth import view
 from tunesmith.server.errors import ApiError, no_job
 from tunesmith.server.queries import metadata
 from tunesmith.server.repeats import is_repeated, request_hash
 from tunesmith.server.replies import listed, shaped
+from tunesmith.serving.kinds import way_of
 from tunesmith.settings import Settings
 from tunesmith.store.paging import Cursor
 from tunesmith.store.rows import EventRow, JobRow
 from tunesmith.store.store import Store
 
 Limit = Annotated[int, Query(ge=1, le=100)]
-NOT_OFFERED = {
-    "dpo": "preference tuning needs a causal base model",
-    "reinforcement": "reinforcement fine-tuning needs a causal base model that writes answers to "
-    "be graded",
-}
-"""Methods of OpenAI's that no engine here has, and why."""
+METHODS = ("supervised", "dpo", "reinforcement")
+"""OpenAI's, of which the last is not offered."""
 
 
 def router(settings: Settings, store: Store) -> APIRouter:
@@ -103,14 +102,32 @@ def router(settings: Settings, store: Store) -> APIRouter:
 # --- requests -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """What a job begins with."""
+
+    kind: str
+    """encoder or causal."""
+    base_model: str
+    start_from: str | None = None
+    """The tuned model to go on from."""
+    base: catalog.BaseModel | None = None
+    """Where it is from a base model."""
+
+
 def _new_row(settings: Settings, store: Store, body: bytes, request: Request) -> JobRow:
     """The row of the job that is asked for.
 
-    Raises: pydantic's ValidationError and ApiError 400 for a request that cannot be met.
+    Raises: pydantic's ValidationError, ConfigError and ApiError 400 for a request that cannot be
+    met.
     """
     asked = parsed(wire.JobCreate, body)
-    hyperparameters = _hyperparameters(asked)
-    base_model, start_from = _model(settings, store, asked.model)
+    method, hyperparameters = _method(asked)
+    start = _model(settings, store, asked.model)
+    options = asked.tunesmith or wire.Options()
+    fitting.check(start.base_model, start.kind, method, options)
+    if start.base is not None:
+        start.base.check_length(options.max_length)
     _check_file(store, asked.training_file, "training_file")
     if asked.validation_file is not None:
         _check_file(store, asked.validation_file, "validation_file")
@@ -118,29 +135,32 @@ def _new_row(settings: Settings, store: Store, body: bytes, request: Request) ->
         key_id=request.scope["caller"].id,
         request_hash=request_hash(request, body),
         model=asked.model,
-        base_model=base_model,
-        start_from=start_from,
+        base_model=start.base_model,
+        start_from=start.start_from,
         training_file=asked.training_file,
         validation_file=asked.validation_file,
         user_provided_suffix=asked.suffix,
         seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+        method=method,
         hyperparameters=hyperparameters.model_dump(),
-        options=(asked.tunesmith or wire.Options()).model_dump(),
+        options=options.model_dump(),
         metadata=asked.metadata,
     )
 
 
-def _hyperparameters(asked: wire.JobCreate) -> wire.Hyperparameters:
-    """The hyperparameters, from `method` or from the older place at the top."""
+def _method(asked: wire.JobCreate) -> tuple[str, wire.Hyperparameters]:
+    """The method and its hyperparameters, which may stand in the older place at the top.
+
+    Raises: ApiError 400.
+    """
     method = asked.method or wire.Method()
-    for kind in ("supervised", "dpo", "reinforcement"):
+    for kind in METHODS:
         if kind != method.type and getattr(method, kind) is not None:
             message = f"'{kind}' does not belong to a method of the type '{method.type}'."
             raise ApiError(400, message, param=f"method.{kind}")
-    if method.type in NOT_OFFERED:
-        what = f"The method '{method.type}' is not offered by this server"
-        message = f"{what}: {NOT_OFFERED[method.type]}, and its base models are encoders. "
-        raise ApiError(400, f"{message}They are tuned by 'supervised'.", param="method.type")
+    if method.type == "reinforcement":
+        message = "The method 'reinforcement' is not offered by this server; 'supervised' and "
+        raise ApiError(400, f"{message}'dpo' are.", param="method.type")
     if asked.integrations:
         raise ApiError(
             400,
@@ -148,27 +168,32 @@ def _hyperparameters(asked: wire.JobCreate) -> wire.Hyperparameters:
             "every step are in the job's events and its result file.",
             param="integrations",
         )
-    if method.supervised is not None:
-        return method.supervised.hyperparameters
-    return asked.hyperparameters or wire.Hyperparameters()
+    own = method.dpo or method.supervised
+    if own is not None:
+        return method.type, own.hyperparameters
+    older = (asked.hyperparameters or wire.Hyperparameters()).model_dump()
+    kind_of = wire.PreferenceHyperparameters if method.type == "dpo" else wire.Hyperparameters
+    return method.type, kind_of(**older)
 
 
-def _model(settings: Settings, store: Store, name: str) -> tuple[str, str | None]:
-    """Base model, and the tuned model to start from, for a name that a job gives.
+def _model(settings: Settings, store: Store, name: str) -> _Start:
+    """What a job begins with, for the name that it gives.
 
-    Raises: ApiError 400 with the nearest name.
+    Raises: ApiError 400 with the nearest name, or with what is wrong with the base model.
     """
-    if name in catalog.catalog():
-        return name, None
-    if (row := store.models.get(name)) is not None:
-        return row.base_model, row.id
-    hint = nearest(name, [*catalog.catalog(), *(model.id for model in store.models.all())])
-    if settings.allow_folders or name in catalog.causal():
-        try:
-            base = catalog.find(name)
-            return str(base.folder), None
-        except TunesmithError as error:
-            hint = str(error)
+    row = store.models.get(name)
+    try:
+        if row is not None:
+            way = way_of(settings.models_dir / row.folder)
+            kind = "encoder" if way == "classify" else "causal"
+            return _Start(kind=kind, base_model=row.base_model, start_from=row.id)
+        base = catalog.find(name, settings.base_models_dir, folders=settings.allow_folders)
+        base.files()
+        return _Start(kind=base.kind, base_model=base.address, base=base)
+    except TunesmithError as error:
+        hint = str(error)
+        if row is None and isinstance(error, NotFound) and name not in catalog.catalog():
+            hint = nearest(name, [*catalog.catalog(), *(model.id for model in store.models.all())])
     message = f"Model {name} is not available for fine-tuning or does not exist. {hint}"
     raise ApiError(400, message, code="model_not_available")
 
@@ -199,9 +224,11 @@ def _by_metadata(query: Mapping[str, str]) -> dict[str, Any]:
 def _shape(row: JobRow, settings: Settings) -> dict[str, Any]:
     ours = ("options", "samples_file", "facts", "progress")
     own = {k: v for k, v in vars(row).items() if k in wire.Job.model_fields}
+    method = {"type": row.method, row.method: {"hyperparameters": row.hyperparameters}}
+    older = row.hyperparameters if row.method == "supervised" else None
+    own |= {"method": method, "hyperparameters": older}
     return wire.Job(
         **own,
         organization_id=f"org-{settings.organization}",
-        method={"type": "supervised", "supervised": {"hyperparameters": row.hyperparameters}},
         tunesmith={name: getattr(row, name) for name in ours},
     ).model_dump()

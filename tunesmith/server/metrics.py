@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
@@ -21,10 +22,24 @@ from tunesmith.store.statistics import Snapshot, Statistics
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class Metrics:
-    """The numbers of one server; `answered_tokens` tells how many its models have read."""
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What the models of one server have done so far, and do now."""
 
-    def __init__(self, statistics: Statistics, answered_tokens: Callable[[], int]) -> None:
+    classified_tokens: int
+    """Tokens that encoders have read."""
+    read_tokens: int
+    """Those that causal models have read."""
+    written_tokens: int
+    waiting: int
+    """Requests to write that have not begun to be answered."""
+    writing: int
+
+
+class Metrics:
+    """The numbers of one server; `load` tells what its models do."""
+
+    def __init__(self, statistics: Statistics, load: Callable[[], Load]) -> None:
         self.registry = CollectorRegistry()
         self.in_flight = Gauge(
             "tunesmith_requests_in_flight", "Requests that are being served", registry=self.registry
@@ -38,7 +53,7 @@ class Metrics:
         )
         self._routes: dict[tuple[str, str, int], Histogram] = {}
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Counted(statistics, answered_tokens))
+        self.registry.register(_Counted(statistics, load))
 
     def served(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         """Count a request that has been served; `route` is a template, never what came."""
@@ -64,9 +79,9 @@ def router(metrics: Metrics) -> APIRouter:
 class _Counted(Collector):
     """What others have counted, or the database counts when somebody asks."""
 
-    def __init__(self, statistics: Statistics, answered_tokens: Callable[[], int]) -> None:
+    def __init__(self, statistics: Statistics, load: Callable[[], Load]) -> None:
         self._statistics = statistics
-        self._answered_tokens = answered_tokens
+        self._load = load
 
     def describe(self) -> list[Metric]:
         """Nothing beforehand: it would ask the database."""
@@ -74,8 +89,7 @@ class _Counted(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
-        about = "Tokens of the texts that models have answered"
-        yield CounterMetricFamily("tunesmith_answered_tokens", about, self._answered_tokens())
+        yield from _of_models(self._load())
         now = self._statistics.now()
         for what, counts in (("jobs", now.jobs), ("batches", now.batches)):
             family = GaugeMetricFamily(f"tunesmith_{what}", f"{what}, by state", labels=["status"])
@@ -84,6 +98,24 @@ class _Counted(Collector):
             yield family
         for name, (about, value) in _gauges(now).items():
             yield GaugeMetricFamily(f"tunesmith_{name}", about, value)
+
+
+def _of_models(load: Load) -> Iterator[Metric]:
+    about = "Tokens of the texts that models have answered"
+    answered = load.classified_tokens + load.read_tokens
+    yield CounterMetricFamily("tunesmith_answered_tokens", about, answered)
+    about = "Tokens that models have read, by their kind"
+    read = CounterMetricFamily("tunesmith_read_tokens", about, labels=["kind"])
+    read.add_metric(["encoder"], load.classified_tokens)
+    read.add_metric(["causal"], load.read_tokens)
+    yield read
+    about = "Tokens that causal models have written"
+    yield CounterMetricFamily("tunesmith_written_tokens", about, load.written_tokens)
+    about = "Requests to write that wait to be answered, and that are being answered"
+    asked = GaugeMetricFamily("tunesmith_writing_requests", about, labels=["state"])
+    asked.add_metric(["waiting"], load.waiting)
+    asked.add_metric(["writing"], load.writing)
+    yield asked
 
 
 def _gauges(now: Snapshot) -> dict[str, tuple[str, float]]:

@@ -56,6 +56,8 @@ class Call:
     streams: bool = False
     other: str = ""
     """Media type of an answer that is not JSON."""
+    status: int = 200
+    """Of the good answer."""
 
 
 CALLS: Mapping[str, Call] = {
@@ -115,6 +117,21 @@ CALLS: Mapping[str, Call] = {
     "GET /v1/batches": Call(lists=wire.Batch, ends=True),
     "GET /v1/batches/{batch_id}": Call(gives=wire.Batch),
     "POST /v1/batches/{batch_id}/cancel": Call(gives=wire.Batch),
+    "POST /v1/evals": Call(takes=wire.EvalCreate, gives=wire.Eval, status=201),
+    "GET /v1/evals": Call(lists=wire.Eval, ends=True),
+    "GET /v1/evals/{eval_id}": Call(gives=wire.Eval),
+    "POST /v1/evals/{eval_id}": Call(takes=wire.EvalUpdate, gives=wire.Eval),
+    "DELETE /v1/evals/{eval_id}": Call(gives=wire.EvalDeleted),
+    "POST /v1/evals/{eval_id}/runs": Call(takes=wire.EvalRunCreate, gives=wire.EvalRun, status=201),
+    "GET /v1/evals/{eval_id}/runs": Call(lists=wire.EvalRun, ends=True),
+    "GET /v1/evals/{eval_id}/runs/{run_id}": Call(gives=wire.EvalRun),
+    "POST /v1/evals/{eval_id}/runs/{run_id}": Call(gives=wire.EvalRun),
+    "POST /v1/evals/{eval_id}/runs/{run_id}/cancel": Call(gives=wire.EvalRun),
+    "DELETE /v1/evals/{eval_id}/runs/{run_id}": Call(gives=wire.EvalRunDeleted),
+    "GET /v1/evals/{eval_id}/runs/{run_id}/output_items": Call(
+        lists=wire.EvalOutputItem, ends=True
+    ),
+    "GET /v1/evals/{eval_id}/runs/{run_id}/output_items/{item_id}": Call(gives=wire.EvalOutputItem),
     "GET /health": Call(gives=wire.Health),
     "GET /ready": Call(gives=wire.Health),
     "GET /metrics": Call(other="text/plain"),
@@ -162,7 +179,7 @@ def _complete(operation: Json, about: Call, refs: Mapping[type[BaseModel], Json]
     if about.other:
         given[about.other] = {"schema": {"type": "string"}}
     problem = {"application/json": {"schema": refs[wire.ErrorReply]}}
-    operation["responses"] = {"200": {"description": "Done", "content": given}}
+    operation["responses"] = {str(about.status): {"description": "Done", "content": given}}
     for status in ("4XX", "5XX"):
         operation["responses"][status] = {"description": "Why not", "content": problem}
 

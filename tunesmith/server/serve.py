@@ -21,7 +21,9 @@ from tunesmith.errors import ConfigError
 from tunesmith.server.app import make_app
 from tunesmith.server.door import logs
 from tunesmith.server.door.protocol import Protocol
+from tunesmith.server.engines import Engines
 from tunesmith.serving.pool import EnginePool
+from tunesmith.serving.writers import Writers
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.keys import new_key
@@ -47,14 +49,17 @@ def serve(
         store = open_store(settings)
         blobs = Blobs(settings.blobs)
         workers = Supervisor(settings)
-        pool = EnginePool(
-            max_loaded=settings.max_loaded_models,
-            max_batch_tokens=settings.max_batch_tokens,
-            threads=settings.threads,
+        engines = Engines(
+            encoders=EnginePool(
+                max_loaded=settings.max_loaded_models,
+                max_batch_tokens=settings.max_batch_tokens,
+                threads=settings.threads,
+            ),
+            writers=Writers(max_loaded=settings.max_loaded_models, threads=settings.threads),
         )
         own_key = new_key() if with_parent else None
         key = own_key or _first_key(store)
-        app = make_app(settings, store, blobs, pool, worker=workers, own_key=own_key)
+        app = make_app(settings, store, blobs, engines, worker=workers, own_key=own_key)
         server = Server(app, f"http://{_shown(listener)}/v1", lambda url: announce(url, key))
         if with_parent:
             threading.Thread(target=_wait_for_parent, args=(workers, server), daemon=True).start()

@@ -30,6 +30,7 @@ from tunesmith.store.rows import EventRow
 from tunesmith.store.store import open_database
 from tunesmith.store.tables import (
     BATCHES,
+    EVAL_RUNS,
     EVENTS,
     FILES,
     JOBS,
@@ -148,6 +149,7 @@ def _begin_anew(connection: Connection) -> None:
     connection.execute(under_way.values(**fresh, estimated_finish=None))
     connection.execute(update(JOBS).where(JOBS.c.id.in_(job_ids)).values(status="queued"))
     connection.execute(update(BATCHES).values(nobody))
+    connection.execute(update(EVAL_RUNS).values(nobody))
 
 
 def _check_no_rows(settings: Settings) -> None:

@@ -15,11 +15,11 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select
 
 from tunesmith.errors import RequestError
 from tunesmith.store.database import in_turn
-from tunesmith.store.tables import BATCHES, COMPLETIONS, FILES, JOBS
+from tunesmith.store.tables import BATCHES, COMPLETIONS, EVALS, FILES, JOBS
 
-LISTED = frozenset({FILES, JOBS, BATCHES, COMPLETIONS})
+LISTED = frozenset({FILES, JOBS, BATCHES, COMPLETIONS, EVALS})
 """Tables whose rows anybody adds and lists. To the other lists rows are added by those who have
-locked what the list belongs to: a job, an upload, a model."""
+locked what the list belongs to: a job, an upload, a model, an eval."""
 
 R = TypeVar("R")
 

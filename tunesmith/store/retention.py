@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Table, delete, func, select
 
 from tunesmith.store.database import Database
-from tunesmith.store.tables import COMPLETIONS, EVENTS, JOBS, RESPONSES
+from tunesmith.store.tables import COMPLETIONS, EVAL_ITEMS, EVAL_RUNS, EVENTS, JOBS, RESPONSES
 from tunesmith.wire import TERMINAL
 
 ROWS_AT_ONCE = 2000
@@ -31,6 +31,14 @@ class Retention:
         """Remove stored completions and responses made `before`; how many. Raises: StorageError."""
         completions = self._remove(COMPLETIONS, COMPLETIONS.c.created < before)
         return completions + self._remove(RESPONSES, RESPONSES.c.created_at < before)
+
+    def remove_eval_items(self, before: int) -> int:
+        """Remove the items of eval runs that ended `before`, not their counts; how many.
+
+        Raises: StorageError.
+        """
+        runs = select(EVAL_RUNS.c.id).where(EVAL_RUNS.c.ended_at < before)
+        return self._remove(EVAL_ITEMS, EVAL_ITEMS.c.run_id.in_(runs))
 
     def ended(self, job_ids: Sequence[str], before: int) -> set[str]:
         """Those of the jobs that ended `before`. Raises: StorageError."""

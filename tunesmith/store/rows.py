@@ -88,8 +88,10 @@ class JobRow:
     validation_file: str | None = None
     user_provided_suffix: str | None = None
     seed: int
+    method: str = "supervised"
+    """supervised or dpo."""
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    """OpenAI's three, "auto" until the training process has chosen."""
+    """OpenAI's for the method, "auto" until the training process has chosen."""
     options: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] | None = None
     # What came of it.
@@ -270,7 +272,7 @@ class ResponseRow:
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookRow:
-    """An address that is told when jobs and batches of the project end."""
+    """An address that is told when jobs, batches and eval runs of the project end."""
 
     seq: int = 0
     id: str = field(default_factory=lambda: new_id("whk_"))
@@ -293,10 +295,81 @@ class DeliveryRow:
     created_at: int = field(default_factory=now)
     type: str
     about: str
-    """Id of the job or batch."""
+    """Id of the job, batch or eval run."""
     attempts: int = 0
     due_at: float = 0.0
     """When to try, or try again, in unix seconds."""
     ended_at: int | None = None
     """Delivered, or given up."""
     last_error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRow:
+    """What is tested, and by which criteria."""
+
+    seq: int = 0
+    id: str = field(default_factory=lambda: new_id("eval_"))
+    project_id: str = DEFAULT_PROJECT
+    request_hash: str
+    """As a job has one."""
+    name: str
+    data_source_config: dict[str, Any]
+    """As it was asked for."""
+    testing_criteria: list[dict[str, Any]]
+    """As they were asked for, each with an `id`."""
+    metadata: dict[str, str] | None = None
+    created_at: int = field(default_factory=now)
+    updated_at: int = field(default_factory=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRunRow:
+    """A run of an eval, and how far it has come."""
+
+    seq: int = 0
+    id: str = field(default_factory=lambda: new_id("evalrun_"))
+    project_id: str = DEFAULT_PROJECT
+    eval_id: str
+    key_id: str
+    role: str
+    """Of the key that asked."""
+    request_hash: str
+    name: str
+    model: str = ""
+    data_source: dict[str, Any]
+    """As it was asked for."""
+    metadata: dict[str, str] | None = None
+    status: str = "queued"
+    error: dict[str, Any] | None = None
+    created_at: int = field(default_factory=now)
+    ended_at: int | None = None
+    total: int = 0
+    """Items, once all of them are there."""
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    criteria: dict[str, Any] = field(default_factory=dict)
+    """By the criterion's id: how many items `passed` and `failed` it."""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """By the model's name: how often it was asked, and tokens."""
+    worker: str | None = None
+    heartbeat_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalItemRow:
+    """An item of a run, and what came of it."""
+
+    seq: int = 0
+    id: str = field(default_factory=lambda: new_id("outputitem_"))
+    run_id: str
+    created_at: int = field(default_factory=now)
+    status: str = "pending"
+    """pending, pass, fail or error."""
+    datasource_item_id: int
+    datasource_item: dict[str, Any]
+    given: dict[str, Any] | None = None
+    """The sample that the source has for it."""
+    results: list[dict[str, Any]] = field(default_factory=list)
+    sample: dict[str, Any] = field(default_factory=dict)

@@ -9,9 +9,12 @@ from tunesmith.settings import Settings
 from tunesmith.store.batches import Batches
 from tunesmith.store.completions import Completions
 from tunesmith.store.database import Database
+from tunesmith.store.eval_runs import EvalRuns
+from tunesmith.store.evals import Evals
 from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.keys import Keys
+from tunesmith.store.logged import Logged
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.projects import Projects
@@ -43,6 +46,9 @@ class Store:
         self.completions = Completions(database, project)
         self.responses = Responses(database, project)
         self.batches = Batches(database, project)
+        self.evals = Evals(database, project)
+        self.eval_runs = EvalRuns(database, project)
+        self.logged = Logged(database, project)
         self.permissions = Permissions(database)
         self.webhooks = Webhooks(database)
 

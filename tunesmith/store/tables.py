@@ -118,3 +118,26 @@ DELIVERIES = _table(
     ForeignKeyConstraint(["webhook_id"], [WEBHOOKS.c.id], name="deliveries_of_webhook"),
     Index("deliveries_by_time", "ended_at", "due_at"),
 )
+EVALS = _table(
+    "evals",
+    rows.EvalRow,
+    Index("evals_by_project", "project_id", "seq"),
+    Index("evals_by_update", "project_id", "updated_at", "seq"),
+    Index("evals_by_request", "request_hash"),
+)
+EVAL_RUNS = _table(
+    "eval_runs",
+    rows.EvalRunRow,
+    ForeignKeyConstraint(["eval_id"], [EVALS.c.id], name="eval_runs_of_eval"),
+    Index("eval_runs_by_eval", "eval_id", "seq"),
+    Index("eval_runs_by_status", "status", "seq"),
+    Index("eval_runs_by_end", "ended_at"),
+)
+EVAL_ITEMS = _table(
+    "eval_items",
+    rows.EvalItemRow,
+    ForeignKeyConstraint(["run_id"], [EVAL_RUNS.c.id], name="eval_items_of_run"),
+    Index("eval_items_by_run", "run_id", "seq"),
+    Index("eval_items_by_number", "run_id", "datasource_item_id", unique=True),
+    Index("eval_items_by_status", "run_id", "status", "seq"),
+)

@@ -28,7 +28,7 @@ KEEP_SECONDS = 30 * 24 * 3600
 
 
 def announce(connection: Connection, project_id: str, event: str, about: str) -> None:
-    """Tell the project's webhooks that the job or batch `about` has ended.
+    """Tell the project's webhooks that the job, batch or eval run `about` has ended.
 
     To be called in the transaction that ends it. `event` is one of `wire.WEBHOOK_EVENTS`.
     """

@@ -15,12 +15,31 @@ class ContentPart(BaseModel):
     text: str | None = None
 
 
+class CalledFunction(BaseModel):
+    """A function that a model has called, with its arguments as JSON."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    arguments: str
+
+
+class ToolCall(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    id: str
+    type: Literal["function", "custom"] = "function"
+    function: CalledFunction | None = None
+
+
 class Message(BaseModel):
     """A chat message of a request."""
 
     model_config = ConfigDict(extra="allow")
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    function_call: CalledFunction | None = None
 
     @property
     def text(self) -> str:
@@ -57,6 +76,8 @@ class Generation(Sampling):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: dict[str, float] | None = None
     user: str | None = None
+    return_token_ids: bool | None = None
+    """Not OpenAI's: whether to say which tokens were read and written, as vLLM does."""
 
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -105,6 +126,7 @@ class ChatRequest(Generation):
     tool_choice: str | dict[str, Any] | None = None
     functions: Annotated[list[Function], Field(max_length=128)] | None = None
     function_call: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     modalities: list[str] | None = None
     store: bool | None = None
     metadata: Metadata | None = None
@@ -127,6 +149,8 @@ class AnswerMessage(Shape):
     content: str | None
     refusal: str | None
     annotations: list[dict[str, Any]]
+    tool_calls: list[ToolCall] = []
+    function_call: CalledFunction | None = None
 
 
 class ChatChoice(Shape):
@@ -134,6 +158,7 @@ class ChatChoice(Shape):
     message: AnswerMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+    token_ids: list[int] = []
 
 
 class ChatUsage(Shape):
@@ -153,6 +178,7 @@ class ChatCompletion(Shape):
     usage: ChatUsage
     service_tier: str
     system_fingerprint: str | None
+    prompt_token_ids: list[int] = []
 
 
 class MetadataUpdate(Request):

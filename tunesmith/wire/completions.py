@@ -35,6 +35,8 @@ class TextChoice(Shape):
     index: int
     logprobs: TextLogprobs | None
     finish_reason: Literal["stop", "length", "content_filter"]
+    token_ids: list[int] = []
+    prompt_token_ids: list[int] = []
 
 
 class TextUsage(Shape):

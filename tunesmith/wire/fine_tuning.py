@@ -45,7 +45,8 @@ class Options(Request):
     max_length: Annotated[int, Field(ge=8)] | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of products of matrices; auto: whichever is faster on the machine that trains."""
-    early_stopping_patience: Annotated[int, Field(ge=1)] = 3
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 3
+    """0: training never stops early, and a causal model learns from all rows, none kept aside."""
     validation_interval: Annotated[int, Field(ge=1)] | None = None
     class_weights: Literal["balanced", "none"] = "none"
     """balanced: the loss of each class weighs alike, whatever its number of examples."""
@@ -128,7 +129,8 @@ class Job(Shape):
     status: JobStatus
     validation_file: str | None = None
     training_file: str
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[str, Any] | None
+    """Of supervised jobs only, as OpenAI sends it; `method` has those of all."""
     trained_tokens: int | None = None
     error: dict[str, Any] = {}
     user_provided_suffix: str | None = None

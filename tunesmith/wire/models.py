@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from tunesmith.wire.shapes import Shape
 
@@ -13,3 +13,5 @@ class Model(Shape):
     created: int
     owned_by: str
     shutdown_date: str | None = None
+    tunesmith: dict[str, Any] = {}
+    """kind: encoder or causal; answers: text, labels, or null for one that has yet to be tuned."""

@@ -18,6 +18,9 @@ class InputItem(BaseModel):
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: str | list[ContentPart] | None = None
     output: str | list[ContentPart] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
 
 
 class TextFormat(FormatSchema):
@@ -78,6 +81,17 @@ class OutputMessage(Shape):
     content: list[OutputText]
 
 
+class OutputCall(Shape):
+    """A function that the model wants called."""
+
+    id: str
+    type: Literal["function_call"]
+    status: str
+    call_id: str
+    name: str
+    arguments: str
+
+
 class ResponseUsage(Shape):
     input_tokens: int
     input_tokens_details: dict[str, int]
@@ -96,7 +110,7 @@ class Response(Shape):
     incomplete_details: dict[str, Any] | None
     instructions: str | None
     model: str
-    output: list[OutputMessage]
+    output: list[OutputMessage | OutputCall]
     parallel_tool_calls: bool
     previous_response_id: str | None
     temperature: float | None

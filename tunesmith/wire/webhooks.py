@@ -9,6 +9,7 @@ from tunesmith.wire.shapes import Shape
 WEBHOOK_EVENTS = (
     "fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled",
     "batch.completed", "batch.failed", "batch.cancelled", "batch.expired",
+    "eval.run.succeeded", "eval.run.failed", "eval.run.canceled",
 )  # fmt: skip
 
 

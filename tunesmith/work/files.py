@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.chat.files import check_chat
-from tunesmith.errors import JobFailed, storage_errors
+from tunesmith import catalog
+from tunesmith.data.chat import files as examples
+from tunesmith.data.chat.rules import Method
+from tunesmith.errors import JobFailed, RequestError, storage_errors
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.rows import JobRow
@@ -57,12 +59,14 @@ def fetch(store: Store, blobs: Blobs, job: JobRow, job_dir: Path) -> None:
 
 
 def check(job: JobRow, job_dir: Path) -> None:
-    """Check the content of the job's files.
+    """Check the content of the job's files: chats, or for dpo pairs of answers.
 
     Raises: JobFailed with OpenAI's code and the first problems found.
     """
+    method: Method = "dpo" if job.method == "dpo" else "supervised"
     for param in given(job):
-        found = list(islice(check_chat(job_dir / f"{param}.jsonl", param), SHOWN_PROBLEMS + 1))
+        problems = examples.check(job_dir / f"{param}.jsonl", method, param)
+        found = list(islice(problems, SHOWN_PROBLEMS + 1))
         if found:
             message = " ".join(problem.message for problem in found[:SHOWN_PROBLEMS])
             more = " There are more problems in this file." if len(found) > SHOWN_PROBLEMS else ""
@@ -72,7 +76,8 @@ def check(job: JobRow, job_dir: Path) -> None:
 def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> None:
     """Write job.json, what the training process reads; a job that goes on keeps the one it has.
 
-    Raises: JobFailed when the model to start from was deleted; StorageError.
+    Raises: JobFailed when the model to start from was deleted, or the files of the base model are
+    not those that were kept; StorageError.
     """
     start_from = store.models.get(job.start_from) if job.start_from else None
     if job.start_from and start_from is None:
@@ -85,10 +90,13 @@ def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> N
     path = job_dir / "job.json"
     if path.exists():
         return
+    base = _base(settings, job)
     files = {param: str(job_dir / f"{param}.jsonl") for param in given(job)}
     request: dict[str, Any] = {
         "job": job.id,
+        "objective": job.method,
         "base_model": job.base_model,
+        "base_folder": str(base.folder) if base.kept else None,
         "start_from": str(settings.models_dir / start_from.folder) if start_from else None,
         "training_file": files["training_file"],
         "validation_file": files.get("validation_file"),
@@ -100,6 +108,22 @@ def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> N
     with storage_errors(path):
         path.with_suffix(".tmp").write_text(json.dumps(request, indent=1), encoding="utf-8")
         path.with_suffix(".tmp").replace(path)
+
+
+def _base(settings: Settings, job: JobRow) -> catalog.BaseModel:
+    """The job's base model; a causal one has the files that it had when it was added.
+
+    Raises: JobFailed.
+    """
+    try:
+        base = catalog.find(job.base_model, settings.base_models_dir)
+        if base.kind == "causal":
+            catalog.verify(base)
+    except RequestError as error:
+        raise JobFailed(
+            error.what, fix=error.fix, code="model_not_available", param="model"
+        ) from error
+    return base
 
 
 def _threads(settings: Settings) -> int:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tunesmith import catalog, wire
+from tunesmith import wire
 from tunesmith.errors import storage_errors
 from tunesmith.events import read_events
 from tunesmith.settings import Settings
@@ -66,8 +66,7 @@ class Finisher:
         return self._store.jobs.write(job.id, change, worker=job.worker)
 
     def _plan(self, job: JobRow, kept: list[dict[str, Any]]) -> dict[str, Any]:
-        known = job.base_model in catalog.catalog()
-        base = job.base_model if known else Path(job.base_model).name.lower()
+        base = Path(job.base_model).name.lower()  # a name, or a folder
         organization = self._settings.organization
         names = {}
         for checkpoint in kept:
@@ -139,7 +138,7 @@ def _checkpoints(
             created_at=times.get(checkpoint["step"], now()),
             fine_tuned_model_checkpoint=name,
             step_number=checkpoint["step"],
-            metrics={"step": checkpoint["step"], "type": "supervised", **checkpoint["metrics"]},
+            metrics={"step": checkpoint["step"], "type": job.method, **checkpoint["metrics"]},
         )
         for checkpoint, name in zip(kept, names, strict=True)
     ]

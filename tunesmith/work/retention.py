@@ -29,6 +29,8 @@ def apply(settings: Settings, store: Store) -> None:
         mark.touch()
     if settings.keep_answers_days:
         store.retention.remove_answers(_before(settings.keep_answers_days))
+    if settings.keep_evals_days:
+        store.retention.remove_eval_items(_before(settings.keep_evals_days))
     if settings.keep_events_days:
         store.retention.remove_events(_before(settings.keep_events_days))
     if settings.keep_logs_days and settings.jobs_dir.exists():

@@ -1,4 +1,4 @@
-"""A tuned classifier's answer, as every endpoint gives it: choices among the labels.
+"""The answer of a model with labels, as every endpoint gives it: choices among them.
 
 A choice is one token, however it is written. Where nobody asks for chance, by a temperature above
 zero, it is the most probable label.
@@ -7,7 +7,6 @@ Does not know: the shapes of the endpoints, how the answer is computed.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -20,38 +19,11 @@ from starlette.responses import Response
 from tunesmith import wire
 from tunesmith.data.chat.files import prompt_text
 from tunesmith.server.asking.formats import Format, written
+from tunesmith.server.asking.objects import LOWEST
 from tunesmith.server.errors import ApiError
-from tunesmith.server.models import Folders
 from tunesmith.serving.batch import Classification
-from tunesmith.serving.pool import EnginePool
 
-LOWEST = -9999.0
-"""Stands for a log-probability too low for JSON, as OpenAI has it."""
 TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-
-
-class Classifiers:
-    """Tuned classifiers by name."""
-
-    def __init__(self, pool: EnginePool, folders: Folders) -> None:
-        self._pool = pool
-        self._folders = folders
-
-    async def ask(self, model: str, project: str, text: str) -> Classification:
-        """What a model of which the project may ask says of a text.
-
-        Raises: ApiError 404 or 400 when there is no such model; what `EnginePool.submit` does.
-        """
-        folder = await self._folders.find(model, project)
-        return await asyncio.wrap_future(self._pool.submit(model, folder, text))
-
-    async def ask_all(
-        self, model: str, project: str, texts: Sequence[str]
-    ) -> Sequence[Classification]:
-        """The same of several texts, in their order."""
-        folder = await self._folders.find(model, project)
-        asked = (asyncio.wrap_future(self._pool.submit(model, folder, text)) for text in texts)
-        return await asyncio.gather(*asked)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +55,15 @@ class Choice(NamedTuple):
 
 def text_of(messages: Sequence[Mapping[str, Any]], param: str) -> str:
     """The text that messages ask about. Raises: ApiError 400 where there is none, or more."""
+    check_text(messages, param)
+    text = prompt_text(messages)
+    if not text.strip():
+        raise ApiError(400, "There is no text to classify.", param=param)
+    return text
+
+
+def check_text(messages: Sequence[Mapping[str, Any]], param: str) -> None:
+    """Raises: ApiError 400 for messages that hold something else than text."""
     for message in messages:
         content = message.get("content")
         if isinstance(content, list) and message.get("role") != "assistant":
@@ -90,10 +71,13 @@ def text_of(messages: Sequence[Mapping[str, Any]], param: str) -> str:
             if other:
                 what = f"This model reads text only, not '{other[0]}'."
                 raise ApiError(400, what, param=param)
-    text = prompt_text(messages)
-    if not text.strip():
-        raise ApiError(400, "There is no text to classify.", param=param)
-    return text
+
+
+def check_stream_options(asked: wire.Sampling) -> None:
+    """Raises: ApiError 400 where they are given and nothing is streamed."""
+    if asked.stream_options is not None and not asked.stream:
+        what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        raise ApiError(400, what, param="stream_options")
 
 
 def sampling(asked: wire.Generation, format: Format | None = None) -> Sampling:
@@ -108,18 +92,20 @@ def sampling(asked: wire.Generation, format: Format | None = None) -> Sampling:
             "'logit_bias' out. An enum in a 'response_format' leaves labels out.",
             param="logit_bias",
         )
-    if asked.stream_options is not None and not asked.stream:
-        what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-        raise ApiError(400, what, param="stream_options")
-    stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or ()
     return Sampling(
         n=asked.n or 1,
         temperature=asked.temperature or 0.0,
         top_p=1.0 if asked.top_p is None else asked.top_p,
         seed=asked.seed,
-        stop=[text for text in stop if text],
+        stop=stops(asked),
         format=format,
     )
+
+
+def stops(asked: wire.Generation) -> list[str]:
+    """The texts before which an answer ends."""
+    given = [asked.stop] if isinstance(asked.stop, str) else asked.stop or ()
+    return [text for text in given if text]
 
 
 # --- choices --------------------------------------------------------------------------------------

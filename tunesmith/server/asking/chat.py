@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: a tuned classifier's answer, with its log-probabilities.
+"""POST /v1/chat/completions: what a model writes, or the best of its labels.
 
 Every request passes here, so it is plain ASGI: the body is parsed once and the reply is written as
 text. Does not know: how the answer is computed.
@@ -6,9 +6,9 @@ text. Does not know: how the answer is computed.
 
 from __future__ import annotations
 
-import secrets
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic_core import to_json
@@ -17,10 +17,16 @@ from starlette.types import Receive, Scope, Send
 
 from tunesmith import wire
 from tunesmith.server.asking import answers, formats, tools
-from tunesmith.server.asking.answers import Classifiers, Sampling
+from tunesmith.server.asking.answers import Sampling
+from tunesmith.server.asking.askable import Models
+from tunesmith.server.asking.objects import DONE, chat_head, chat_usage, sent
 from tunesmith.server.asking.stored import row_of
+from tunesmith.server.asking.written import requests
+from tunesmith.server.asking.written.chat import ChatDraft
+from tunesmith.server.asking.written.live import Live, together
 from tunesmith.server.bodies import plain
 from tunesmith.server.errors import ApiError
+from tunesmith.server.models import Found
 from tunesmith.serving.batch import Classification
 from tunesmith.store.store import Store
 
@@ -30,21 +36,29 @@ JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 class Chat:
     """The ASGI application behind the route."""
 
-    def __init__(self, classifiers: Classifiers, store: Store) -> None:
-        self._classifiers = classifiers
+    def __init__(self, models: Models, store: Store) -> None:
+        self._models = models
         self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         data = plain(await _body(receive))
         asked = wire.ChatRequest.model_validate(data)
-        sampling = _sampling(asked)
-        text = answers.text_of(data["messages"], "messages")
         project = scope["caller"].project
-        answer = await self._classifiers.ask(asked.model, project, text)
+        model = await self._models.find(asked.model, project)
+        _check(asked)
+        if model.way == "write":
+            await self._written(model, asked, data, project)(scope, receive, send)
+        else:
+            await self._chosen(model, asked, data, project, send)
+
+    async def _chosen(
+        self, model: Found, asked: wire.ChatRequest, data: Any, project: str, send: Send
+    ) -> None:
+        sampling = _sampling(asked)
+        answer = await self._models.choose(model, data["messages"], "messages")
         reply = _Reply.of(asked, answer, sampling)
         if asked.store:
-            row = row_of(asked, data, reply.whole())
-            await run_in_threadpool(self._store.of(project).completions.add, row)
+            await self._keep(asked, data, project, reply.whole())
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             body, kind = reply.stream(include_usage=bool(usage)), EVENTS
@@ -54,6 +68,19 @@ class Chat:
         headers += [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _written(self, model: Found, asked: wire.ChatRequest, data: Any, project: str) -> Live:
+        ask = requests.of_chat(model, asked, data)
+        events = together([self._models.write(ask, "messages")])
+        keep = partial(self._keep, asked, data, project) if asked.store else None
+        draft = ChatDraft(asked)
+        return Live(asked.model, draft, events, stream=bool(asked.stream), keep=keep)
+
+    async def _keep(
+        self, asked: wire.ChatRequest, data: Any, project: str, whole: Mapping[str, Any]
+    ) -> None:
+        row = row_of(asked, data, whole)
+        await run_in_threadpool(self._store.of(project).completions.add, row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +98,12 @@ class _Reply:
         made, best = answers.choices(answer, sampling, top=asked.top_logprobs or 0)
         top = [answers.token(one.text, one.logprob) for one in best]
         return cls(
-            head={
-                "id": f"chatcmpl-{secrets.token_hex(12)}",
-                "created": int(time.time()),
-                "model": asked.model,
-                "service_tier": "default",
-                "system_fingerprint": None,
-            },
+            head=chat_head(asked.model),
             choices=[
                 (text, {"content": tokens, "refusal": None} if asked.logprobs else None)
                 for text, tokens in ((one.text, one.tokens(top)) for one in made)
             ],
-            usage=_usage(answer.prompt_tokens, len(made)),
+            usage=chat_usage(answer.prompt_tokens, len(made)),
             extra=answers.extra([answer]),
         )
 
@@ -113,25 +134,32 @@ class _Reply:
 
         def chunk(index: int, delta: dict[str, Any], logprobs: Any, end: str | None) -> None:
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end}
-            lines.append(to_json({**head, "choices": [choice], **usage}))
+            lines.append(sent({**head, "choices": [choice], **usage}))
 
         for index, (content, logprobs) in enumerate(self.choices):
             chunk(index, {"role": "assistant", "content": "", "refusal": None}, None, None)
             chunk(index, {"content": content}, logprobs, None)
             chunk(index, {}, None, "stop")
         if include_usage:
-            lines.append(to_json({**head, "choices": [], "usage": self.usage}))
-        return b"".join(b"data: " + line + b"\n\n" for line in [*lines, b"[DONE]"])
+            lines.append(sent({**head, "choices": [], "usage": self.usage}))
+        return b"".join([*lines, DONE])
 
 
-def _sampling(asked: wire.ChatRequest) -> Sampling:
-    """How to sample. Raises: ApiError 400 for what this model cannot do."""
+def _check(asked: wire.ChatRequest) -> None:
+    """Raises: ApiError 400 for what no model can do."""
+    answers.check_stream_options(asked)
     if asked.top_logprobs is not None and not asked.logprobs:
         raise ApiError(400, "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
     if asked.modalities and asked.modalities != ["text"]:
         raise ApiError(400, "This model answers with text only.", param="modalities")
-    if asked.tools or asked.functions or asked.tool_choice or asked.function_call:
+    if asked.tools or asked.functions:
         tools.check_chat(asked)
+
+
+def _sampling(asked: wire.ChatRequest) -> Sampling:
+    """How to choose a label. Raises: ApiError 400 for what cannot be done with labels."""
+    tools.refuse_calls(asked.tool_choice, "tool_choice")
+    tools.refuse_calls(asked.function_call, "function_call")
     return answers.sampling(asked, formats.of_chat(asked.response_format))
 
 
@@ -143,18 +171,3 @@ async def _body(receive: Receive) -> bytes:
         message = await receive()
         body += message.get("body", b"")
     return body
-
-
-def _usage(prompt_tokens: int, num_choices: int) -> dict[str, Any]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": num_choices,
-        "total_tokens": prompt_tokens + num_choices,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }

@@ -5,8 +5,7 @@ Does not know: how the answer is computed.
 
 from __future__ import annotations
 
-import secrets
-import time
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,44 +15,89 @@ from pydantic_core import to_json
 
 from tunesmith import wire
 from tunesmith.server.asking import answers
-from tunesmith.server.asking.answers import Choice, Classifiers, Sampling
+from tunesmith.server.asking.answers import Choice, Sampling
+from tunesmith.server.asking.askable import Models
+from tunesmith.server.asking.objects import DONE, LOWEST, sent, text_head, text_usage
+from tunesmith.server.asking.written import requests
+from tunesmith.server.asking.written.completions import TextDraft
+from tunesmith.server.asking.written.live import Live, together
 from tunesmith.server.bodies import parsed
 from tunesmith.server.errors import ApiError
+from tunesmith.server.models import Found
 from tunesmith.serving.batch import Classification
 
 
-def router(classifiers: Classifiers) -> APIRouter:
+def router(models: Models) -> APIRouter:
     """The routes."""
     routes = APIRouter()
 
     @routes.post("/completions")
     async def create_completion(request: Request) -> Response:
         asked = parsed(wire.CompletionRequest, await request.body())
-        prompts, sampling = _prompts(asked), _sampling(asked)
-        project = request.scope["caller"].project
-        answered = await classifiers.ask_all(asked.model, project, prompts)
-        choices = [
-            {**choice, "index": index}
-            for index, choice in enumerate(_choices(asked, sampling, prompts, answered))
-        ]
-        read, made = sum(one.prompt_tokens for one in answered), sampling.n * len(prompts)
-        usage = {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
-        head = {
-            "id": f"cmpl-{secrets.token_hex(12)}",
-            "object": "text_completion",
-            "created": int(time.time()),
-            "model": asked.model,
-            "system_fingerprint": None,
-            **answers.extra(answered),
-        }
-        headers = answers.headers(asked.model, answered)
-        if asked.stream:
-            body = b"".join(_stream(asked, head, choices, usage))
-            return answers.reply(body, "text/event-stream", headers)
-        body = to_json({**head, "choices": choices, "usage": usage})
-        return answers.reply(body, "application/json", headers)
+        model = await models.find(asked.model, request.scope["caller"].project)
+        _check(asked)
+        if model.way == "write":
+            return _written(models, model, asked)
+        return await _chosen(models, model, asked)
 
     return routes
+
+
+def _check(asked: wire.CompletionRequest) -> None:
+    """Raises: ApiError 400 for what no model can do."""
+    answers.check_stream_options(asked)
+    if asked.suffix:
+        what = "This model inserts nothing before a text that follows; leave 'suffix' out."
+        raise ApiError(400, what, param="suffix")
+    if asked.best_of is not None and asked.best_of < (asked.n or 1):
+        raise ApiError(400, "'best_of' must be at least as large as 'n'.", param="best_of")
+
+
+# --- models that write ----------------------------------------------------------------------------
+
+
+def _written(models: Models, model: Found, asked: wire.CompletionRequest) -> Response:
+    prompts = _given(asked)
+    if asked.stream and (asked.best_of or 1) > (asked.n or 1):
+        what = "'best_of' cannot be larger than 'n' where 'stream' is true: all answers are needed."
+        raise ApiError(400, what, param="best_of")
+    if asked.echo and not all(isinstance(prompt, str) for prompt in prompts):
+        raise ApiError(400, "'echo' needs the prompt as text.", param="echo")
+    asks = [requests.of_completion(model, asked, prompt) for prompt in prompts]
+    events = together([models.write(ask, "prompt") for ask in asks])
+    return Live(asked.model, TextDraft(asked, prompts), events, stream=bool(asked.stream))
+
+
+def _given(asked: wire.CompletionRequest) -> list[str | list[int]]:
+    """The prompts, each a text or token ids."""
+    prompt = asked.prompt
+    if isinstance(prompt, str):
+        return [prompt]
+    ids = [one for one in prompt if isinstance(one, int)]
+    return [ids] if ids else [one for one in prompt if not isinstance(one, int)]
+
+
+# --- models with labels ---------------------------------------------------------------------------
+
+
+async def _chosen(models: Models, model: Found, asked: wire.CompletionRequest) -> Response:
+    prompts, sampling = _prompts(asked), _sampling(asked)
+    asking = (
+        models.choose(model, [{"role": "user", "content": prompt}], "prompt") for prompt in prompts
+    )
+    answered = await asyncio.gather(*asking)
+    choices = [
+        {**choice, "index": index}
+        for index, choice in enumerate(_choices(asked, sampling, prompts, answered))
+    ]
+    usage = text_usage(sum(one.prompt_tokens for one in answered), sampling.n * len(prompts))
+    head = {**text_head(asked.model), **answers.extra(answered)}
+    headers = answers.headers(asked.model, answered)
+    if asked.stream:
+        body = b"".join(_stream(asked, head, choices, usage))
+        return answers.reply(body, "text/event-stream", headers)
+    body = to_json({**head, "choices": choices, "usage": usage})
+    return answers.reply(body, "application/json", headers)
 
 
 def _prompts(asked: wire.CompletionRequest) -> list[str]:
@@ -63,25 +107,19 @@ def _prompts(asked: wire.CompletionRequest) -> list[str]:
     if len(texts) < len(prompts):
         raise ApiError(
             400,
-            "This server's models do not have OpenAI's token ids. Give the prompt as text.",
+            "This model labels texts and takes no token ids. Give the prompt as text.",
             param="prompt",
         )
-    return [answers.text_of([{"role": "user", "content": text}], "prompt") for text in texts]
+    return texts
 
 
 def _sampling(asked: wire.CompletionRequest) -> Sampling:
-    """How to sample: `best_of` answers, of which the `n` most probable ones are sent.
+    """How to choose: `best_of` answers, of which the `n` most probable ones are sent.
 
     Raises: ApiError 400.
     """
-    if asked.suffix:
-        what = "This model inserts nothing before a text that follows; leave 'suffix' out."
-        raise ApiError(400, what, param="suffix")
     sampling = answers.sampling(asked)
-    best_of = asked.best_of or sampling.n
-    if best_of < sampling.n:
-        raise ApiError(400, "'best_of' must be at least as large as 'n'.", param="best_of")
-    return replace(sampling, n=best_of)
+    return replace(sampling, n=asked.best_of or sampling.n)
 
 
 def _choices(
@@ -108,7 +146,7 @@ def _logprobs(
 ) -> dict[str, Any]:
     """OpenAI's parallel arrays. A token's offset is that in the prompt with the answer behind it,
     and a prompt that is echoed is one token of unknown probability."""
-    tops = {one.text: max(one.logprob, answers.LOWEST) for one in [*best, choice]}
+    tops = {one.text: max(one.logprob, LOWEST) for one in [*best, choice]}
     rows: list[tuple[str, float | None, dict[str, float] | None, int]] = []
     if asked.echo:
         rows.append((prompt, None, None, 0))
@@ -134,11 +172,7 @@ def _stream(
     for choice in choices:
         end = {**choice, "text": "", "logprobs": None}
         for said in ({**choice, "finish_reason": None}, end):
-            yield _event({**head, "choices": [said], **no_usage})
+            yield sent({**head, "choices": [said], **no_usage})
     if include:
-        yield _event({**head, "choices": [], "usage": usage})
-    yield b"data: [DONE]\n\n"
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + to_json(data) + b"\n\n"
+        yield sent({**head, "choices": [], "usage": usage})
+    yield DONE

@@ -1,6 +1,7 @@
-"""Response formats: how a label is written where the answer is to be JSON, and which labels may be.
+"""Response formats: what is wrong with one; how a label is written where the answer is to be JSON,
+and which labels may be.
 
-Does not know: which label is the answer.
+Does not know: what the answer is.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from tunesmith import wire
-from tunesmith.server.asking.schemas import Schema, faults
 from tunesmith.server.bodies import finite
 from tunesmith.server.errors import ApiError
+from tunesmith.wire.schemas import Schema, faults
 
 SHOWN = 5
 """Labels that a message names."""
+ANY_OBJECT = {"type": "object"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Format:
     param: str
     """Where in the request it was asked for."""
     name: str = ""
-    schema: bytes = b'{"type":"object"}'
+    schema: bytes = to_json(ANY_OBJECT)
     """As JSON. An answer that fits it is an answer in this format."""
 
 

@@ -15,21 +15,24 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 from tunesmith import wire
-from tunesmith.server.asking import answers, formats, tools
-from tunesmith.server.asking.answers import Classifiers, Sampling
+from tunesmith.server.asking import answers, formats, items, tools
+from tunesmith.server.asking.answers import Sampling
+from tunesmith.server.asking.askable import Models
+from tunesmith.server.asking.objects import LOGPROBS, Json, output_text, response_usage, sent
+from tunesmith.server.asking.written import requests
+from tunesmith.server.asking.written.live import Live, together
+from tunesmith.server.asking.written.responses import ResponseDraft
 from tunesmith.server.bodies import finite, parsed, plain
 from tunesmith.server.door.auth import view
 from tunesmith.server.errors import ApiError
 from tunesmith.server.replies import sliced
 from tunesmith.serving.batch import Classification
 from tunesmith.store.paging import Cursor
+from tunesmith.store.responses import Responses
 from tunesmith.store.rows import ResponseRow
 from tunesmith.store.store import Store
 from tunesmith.wire import new_id
 
-Items = list[dict[str, Any]]
-
-LOGPROBS = "message.output_text.logprobs"
 NOT_OFFERED = {
     "background": "This server answers at once; leave 'background' out.",
     "conversation": "Conversations are not offered by this server; 'previous_response_id' is.",
@@ -37,7 +40,7 @@ NOT_OFFERED = {
 }
 
 
-def router(classifiers: Classifiers, store: Store) -> APIRouter:
+def router(models: Models, store: Store) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/responses")
 
@@ -46,26 +49,29 @@ def router(classifiers: Classifiers, store: Store) -> APIRouter:
         body = await request.body()
         asked, given = parsed(wire.ResponseRequest, body), finite(plain(body))
         mine = view(store, request).responses
+        model = await models.find(asked.model, request.scope["caller"].project)
+        _check(asked)
+        said = [*await _before(mine, asked), *items.stored(given["input"])]
+        messages = items.messages(asked.instructions, said)
+
+        async def keep(reply: Json) -> None:
+            if asked.store is not False:
+                created = reply["created_at"]
+                row = ResponseRow(id=reply["id"], created_at=created, items=said, body=reply)
+                await run_in_threadpool(mine.add, row)
+
+        if model.way == "write":
+            ask = requests.of_response(model, asked, given, messages)
+            draft = ResponseDraft(_begun(asked, given, default=1.0), logprobs=ask.top is not None)
+            events = together([models.write(ask, "input")])
+            return Live(asked.model, draft, events, stream=bool(asked.stream), keep=keep)
         sampling = _sampling(asked)
-        items = _items(given["input"])
-        if asked.previous_response_id is not None:
-            before = await run_in_threadpool(mine.get, asked.previous_response_id)
-            if before is None:
-                raise _no_previous(asked.previous_response_id)
-            items = [*before.items, *before.body["output"], *items]
-        text = answers.text_of(_messages(asked.instructions, items), "input")
-        project = request.scope["caller"].project
-        answer = await classifiers.ask(asked.model, project, text)
+        answer = await models.choose(model, messages, "input")
         reply = _reply(asked, given, answer, sampling)
-        if asked.store is not False:
-            row = ResponseRow(
-                id=reply["id"], created_at=reply["created_at"], items=items, body=reply
-            )
-            await run_in_threadpool(mine.add, row)
+        await keep(reply)
         headers = answers.headers(asked.model, [answer])
         if asked.stream:
-            events = b"".join(_stream(reply))
-            return answers.reply(events, "text/event-stream", headers)
+            return answers.reply(b"".join(_stream(reply)), "text/event-stream", headers)
         return answers.reply(to_json(reply), "application/json", headers)
 
     def found(response_id: str, request: Request) -> ResponseRow:
@@ -108,12 +114,17 @@ def router(classifiers: Classifiers, store: Store) -> APIRouter:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def _sampling(asked: wire.ResponseRequest) -> Sampling:
-    """How to sample. Raises: ApiError 400 for what is not offered."""
+def _check(asked: wire.ResponseRequest) -> None:
+    """Raises: ApiError 400 for what is not offered, whatever the model."""
     for name, message in NOT_OFFERED.items():
         if getattr(asked, name):
             raise ApiError(400, message, param=name)
     tools.check_response(asked)
+
+
+def _sampling(asked: wire.ResponseRequest) -> Sampling:
+    """How to choose a label. Raises: ApiError 400 for what cannot be done with labels."""
+    tools.refuse_calls(asked.tool_choice, "tool_choice")
     return Sampling(
         temperature=asked.temperature or 0.0,
         top_p=1.0 if asked.top_p is None else asked.top_p,
@@ -121,99 +132,37 @@ def _sampling(asked: wire.ResponseRequest) -> Sampling:
     )
 
 
-def _items(given: str | Items) -> Items:
-    """The input as items that can be stored: each has an id, and a message's content is parts.
-
-    Raises: ApiError 400 for a reference to an item.
-    """
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    items: Items = []
-    for i, item in enumerate(given):
-        kind = item.get("type") or "message"
-        if kind == "item_reference":
-            raise ApiError(
-                400,
-                "References to items are not offered by this server; send the item itself, or "
-                "give 'previous_response_id'.",
-                param=f"input[{i}]",
-            )
-        prefix = "msg_" if kind == "message" else "item_"
-        made = {**item, "type": kind, "id": item.get("id") or new_id(prefix)}
-        if kind == "message" and item.get("role") is None:
-            place = f"input[{i}].role"
-            raise ApiError(400, f"Missing required parameter: '{place}'.", param=place)
-        if kind == "message":
-            made |= {"status": "completed", "content": _parts(item)}
-        items.append(made)
-    return items
-
-
-def _parts(item: Mapping[str, Any]) -> Any:
-    """A message's content as parts."""
-    content = item.get("content")
-    if not isinstance(content, str):
-        return content or []
-    if item.get("role") == "assistant":
-        return [_output_text(content, [])]
-    return [{"type": "input_text", "text": content}]
-
-
-def _messages(instructions: str | None, items: Items) -> Items:
-    """The items as chat messages; what a model said or called, reads no model again."""
-    messages: Items = [{"role": "system", "content": instructions}] if instructions else []
-    for item in items:
-        if item["type"] == "message":
-            messages.append(item)
-        elif "output" in item:
-            messages.append({"role": "tool", "content": item["output"]})
-    return messages
+async def _before(mine: Responses, asked: wire.ResponseRequest) -> list[Json]:
+    """The items of the response that this one goes on from. Raises: ApiError 400."""
+    if asked.previous_response_id is None:
+        return []
+    before = await run_in_threadpool(mine.get, asked.previous_response_id)
+    if before is None:
+        raise _no_previous(asked.previous_response_id)
+    return [*before.items, *before.body["output"]]
 
 
 # --- replies --------------------------------------------------------------------------------------
 
 
-def _reply(
-    asked: wire.ResponseRequest,
-    given: Mapping[str, Any],
-    answer: Classification,
-    sampling: Sampling,
-) -> dict[str, Any]:
-    """The response."""
-    (choice,), best = answers.choices(answer, sampling, top=asked.top_logprobs or 0)
-    top = [answers.token(one.text, one.logprob) for one in best]
-    logprobs = choice.tokens(top) if LOGPROBS in (asked.include or ()) else []
-    message = {
-        "id": new_id("msg_"),
-        "type": "message",
-        "status": "completed",
-        "content": [_output_text(choice.text, logprobs)],
-        "role": "assistant",
-    }
-    created = int(time.time())
+def _begun(asked: wire.ResponseRequest, given: Mapping[str, Any], *, default: float) -> Json:
+    """The response with nothing in it yet; `default` is the temperature where none is given."""
     return {
         "id": new_id("resp_"),
         "object": "response",
-        "created_at": created,
-        "status": "completed",
+        "created_at": int(time.time()),
+        "status": "in_progress",
         "background": False,
-        "completed_at": created,
+        "completed_at": None,
         "error": None,
         "incomplete_details": None,
         "model": asked.model,
-        "output": [message],
+        "output": [],
         "service_tier": "default",
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "usage": {
-            "input_tokens": answer.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 1,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": answer.prompt_tokens + 1,
-        },
+        "temperature": default if asked.temperature is None else asked.temperature,
+        "top_p": 1.0 if asked.top_p is None else asked.top_p,
+        "usage": None,
         **_repeated(asked, given),
-        **answers.extra([answer]),
     }
 
 
@@ -240,16 +189,39 @@ def _repeated(asked: wire.ResponseRequest, given: Mapping[str, Any]) -> dict[str
     }
 
 
-def _output_text(text: str, logprobs: Items) -> dict[str, Any]:
-    return {"type": "output_text", "annotations": [], "logprobs": logprobs, "text": text}
+def _reply(
+    asked: wire.ResponseRequest,
+    given: Mapping[str, Any],
+    answer: Classification,
+    sampling: Sampling,
+) -> Json:
+    """The response of a model with labels."""
+    (choice,), best = answers.choices(answer, sampling, top=asked.top_logprobs or 0)
+    top = [answers.token(one.text, one.logprob) for one in best]
+    logprobs = choice.tokens(top) if LOGPROBS in (asked.include or ()) else []
+    message = {
+        "id": new_id("msg_"),
+        "type": "message",
+        "status": "completed",
+        "content": [output_text(choice.text, logprobs)],
+        "role": "assistant",
+    }
+    begun = _begun(asked, given, default=0.0)
+    return {
+        **begun,
+        "status": "completed",
+        "completed_at": begun["created_at"],
+        "output": [message],
+        "usage": response_usage(answer.prompt_tokens, 1),
+        **answers.extra([answer]),
+    }
 
 
 def _stream(reply: dict[str, Any]) -> Iterator[bytes]:
     """The response as named server-sent events."""
     begun = {**reply, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
     for number, (name, data) in enumerate(_events(reply, begun)):
-        event = {"type": name, "sequence_number": number, **data}
-        yield f"event: {name}\ndata: ".encode() + to_json(event) + b"\n\n"
+        yield sent({"type": name, "sequence_number": number, **data})
 
 
 def _events(reply: dict[str, Any], begun: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -262,7 +234,7 @@ def _events(reply: dict[str, Any], begun: dict[str, Any]) -> Iterator[tuple[str,
     yield "response.in_progress", {"response": begun}
     empty = {**message, "status": "in_progress", "content": []}
     yield "response.output_item.added", {**item, "item": empty}
-    yield "response.content_part.added", {**inside, "part": _output_text("", [])}
+    yield "response.content_part.added", {**inside, "part": output_text("", [])}
     yield "response.output_text.delta", {**inside, "delta": part["text"], **said}
     yield "response.output_text.done", {**inside, "text": part["text"], **said}
     yield "response.content_part.done", {**inside, "part": part}

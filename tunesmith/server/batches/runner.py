@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic_core import from_json, to_json
-from starlette.types import ASGIApp, Message, Scope
+from pydantic_core import to_json
+from starlette.types import ASGIApp
 
 from tunesmith.errors import NotFound, StateError, StorageError, TunesmithError
 from tunesmith.server.batches.folder import BatchFolder
 from tunesmith.server.batches.lines import check, problem
 from tunesmith.server.door.auth import Caller
+from tunesmith.server.inside import ask
 from tunesmith.settings import Settings
 from tunesmith.store.blobs import Blobs
 from tunesmith.store.rows import BatchRow, FileRow
@@ -283,40 +284,5 @@ class BatchRunner:
 
     async def _call(self, batch: BatchRow, body: bytes) -> dict[str, Any]:
         """What the application answers to whoever made the batch."""
-        request: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        start: Message = {}
-        reply = bytearray()
-
-        async def receive() -> Message:
-            if not request:
-                await asyncio.Future()  # nobody hangs up
-            return request.pop()
-
-        async def send(message: Message) -> None:
-            start.update(message if message["type"] == "http.response.start" else {})
-            reply.extend(message.get("body", b""))
-
-        await self._app(_scope(batch, len(body)), receive, send)
-        request_id = dict(start["headers"]).get(b"x-request-id", b"").decode()
-        content = from_json(bytes(reply))
-        return {"status_code": start["status"], "request_id": request_id, "body": content}
-
-
-def _scope(batch: BatchRow, length: int) -> Scope:
-    """An HTTP request as the application sees it behind the door: who asks is known."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": batch.endpoint,
-        "raw_path": batch.endpoint.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": headers,
-        "client": None,
-        "server": None,
-        "caller": Caller(id=batch.key_id, role=batch.role, project=batch.project_id),
-    }
+        caller = Caller(id=batch.key_id, role=batch.role, project=batch.project_id)
+        return await ask(self._app, caller, batch.endpoint, body)

@@ -1,0 +1,1 @@
+"""Evals: models and their answers, tested item by item."""
