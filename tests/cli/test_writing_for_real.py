@@ -69,7 +69,8 @@ def test_pairs_are_preferred_as_they_were_given(outside, place, causal_pairs):
     table, base = causal_pairs
     ended = outside(
         "run", table, "--base-model", base, "--run-dir", "r", "--n-epochs", 8, "--beta", 0.2,
-        "--learning-rate-multiplier", 300, "--method", "full", "--no-untuned", "--json", environ=ONE,
+        "--learning-rate-multiplier", 300, "--method", "full", "--no-untuned", "--json",
+        environ=ONE,
     )  # fmt: skip
     assert ended.code == 0, ended.err
     events = [event for event, _ in read_events(place / "r/03-train/events.jsonl")]

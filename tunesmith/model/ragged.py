@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunesmith.errors import NotOffered
+from tunesmith.model import lean
 
 NAME = "tunesmith_ragged"
 """By which transformers knows it."""
@@ -34,6 +35,7 @@ def plug_in(model: Any) -> str:
 
     It then computes `decoder(ids of shape (1, tokens), position_ids=…, groups=…)`, and without
     groups a batch whose rows begin at the first token; it takes no mask and no cache any more.
+    Its norms and gates keep less for the backward pass (see `lean`).
     Returns "", or why the model cannot, and it is left as it was. It is not looked up but tried.
     """
     config = model.config.get_text_config(decoder=True)
@@ -54,6 +56,8 @@ def plug_in(model: Any) -> str:
         reason = error.what
     if reason:
         model.set_attn_implementation(before)
+    else:
+        lean.plug_in(model)
     return reason
 
 

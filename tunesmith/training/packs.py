@@ -25,7 +25,9 @@ from tunesmith.model.tokens import by_length
 from tunesmith.training.batches import Step
 
 BATCH_TOKENS = 2048
-"""Tokens of one micro-batch, padding included; a longer row is a micro-batch alone."""
+"""Tokens of one micro-batch, padding included; a longer row is a micro-batch alone. Measured on two
+cores with a Llama of 30 million weights: 1,024 are up to 3 % slower, and take a fifth less memory.
+"""
 WINDOW = 64
 """Steps among whose rows those of near-equal length are brought together, where rows are padded."""
 

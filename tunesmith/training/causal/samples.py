@@ -46,9 +46,14 @@ def written(model: Causal, rows: Rows) -> Iterator[dict[str, Any]]:
             tools = {"tools": given["tools"]} if given.get("tools") else {}
             text = model.renderer.tokenizer.decode(made, skip_special_tokens=True)
             yield {
-                "messages": messages, **tools, "text": text, "ids": made, "logprobs": logprobs, "gaps": gaps,
+                "messages": messages,
+                **tools,
+                "text": text,
+                "ids": made,
+                "logprobs": logprobs,
+                "gaps": gaps,
                 "most": most,
-            }  # fmt: skip
+            }
 
 
 def _asked(example: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
