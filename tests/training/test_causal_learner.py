@@ -40,7 +40,7 @@ def learner_of(job, model, *, packed, batch_size=8, budget=120):
     objective = _objective(job, model, packed=packed)
     if pairs:
         objective.reference |= {("train", line): torch.tensor([-3.0, -2.0]) for line in rows.lines}
-    shape = Shape(batch_size=batch_size, budget=budget, packed=packed)
+    shape = Shape(batch_size=batch_size, budget=budget)
     return CausalLearner(job, model, objective, shape, Looks(fitting=rows, dev=rows, valid=None))
 
 

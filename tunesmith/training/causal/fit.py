@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,16 +19,18 @@ from tunesmith.events import Decision, Event
 from tunesmith.model import causal
 from tunesmith.model.causal import Causal
 from tunesmith.training import together
+from tunesmith.training.batches import Step
 from tunesmith.training.causal import rows as examples
 from tunesmith.training.causal.choices import beta_of, choose, plan_of
 from tunesmith.training.causal.learner import CausalLearner, Looks, Shape
 from tunesmith.training.causal.objectives import Answers, Objective, Preferences
+from tunesmith.training.causal.packing import choose_packing
 from tunesmith.training.causal.preflight import preflight
 from tunesmith.training.causal.rows import Rows, dev_slice, spread, tell_cuts
 from tunesmith.training.causal.samples import chosen, written
 from tunesmith.training.causal_loss import Head
 from tunesmith.training.job import Job, write_lines
-from tunesmith.training.loop import tune
+from tunesmith.training.loop import Plan, tune
 from tunesmith.training.packs import BATCH_TOKENS, packs
 from tunesmith.training.results import checkpoints, save_model, tell_curves
 
@@ -90,9 +93,8 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         Decision(what="n_epochs", value=f"at most {plan.epochs}", reason=plan.epochs_reason),
         Decision(what="batch_size", value=str(plan.batch_size), reason=plan.batch_reason),
     )
-    packed = not model.unpacked and job.options.packing != "padded"
-    why = model.unpacked or ("as asked" if job.options.packing != "auto" else "it is faster")
-    yield from decide(Decision(what="packing", value="packed" if packed else "padded", reason=why))
+    packed, decision = choose_packing(job, model, partial(_side_by_side, job, model, plan, data))
+    yield from decide(decision)
     objective = _objective(job, model, packed=packed)
 
     def learner_of(shape: Shape) -> CausalLearner:
@@ -120,7 +122,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     # 5. Score the whole validation file, note answers for the parity gate, save.
     final: dict[str, float] = {}
     if data.held_out:
-        learnt = _objective(job, model, packed=ready.shape.packed, before=objective)
+        learnt = _objective(job, model, packed=packed, before=objective)
         learner = CausalLearner(job, model, learnt, ready.shape, data.looks)
         found = learner.measured("valid", data.held_out)
         final = {f"full_{name}": value for name, value in found.items()}
@@ -218,6 +220,14 @@ def _objective(
     return Preferences(head, packed=packed, beta=beta_of(job), reference=reference)
 
 
+def _side_by_side(job: Job, model: Causal, plan: Plan, data: _Data) -> tuple[list[Step], list[int]]:
+    """The steps of an epoch with rows side by side, and the tokens of each row."""
+    objective = _objective(job, model, packed=False)
+    shape = Shape(batch_size=plan.batch_size, budget=BATCH_TOKENS)
+    learner = CausalLearner(job, model, objective, shape, data.looks)
+    return learner.steps(0), learner.costs
+
+
 def _reference(
     job: Job, model: Causal, objective: Preferences, data: _Data
 ) -> Generator[Event, None, None]:
@@ -248,7 +258,7 @@ def _reference(
 def _answers(model: Causal, objective: Preferences, rows: Rows) -> torch.Tensor:
     """log p of (better, worse) answers, (2 · rows,), without dropout."""
     out = torch.empty(len(rows), 2)
-    costs = objective.costs(rows, packed=objective.packed)
+    costs = objective.costs(rows)
     model.network.eval()
     for batch in packs(costs, range(len(rows)), BATCH_TOKENS):
         with model.multiplying():

@@ -33,7 +33,6 @@ class Shape:
     """Rows of a step."""
     budget: int
     """Tokens of a micro-batch."""
-    packed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,8 @@ class CausalLearner:
         self._shape = shape
         self._looks = looks
         self.fitting = looks.fitting
-        self._costs = objective.costs(looks.fitting, packed=shape.packed)
+        """What is trained on."""
+        self.costs = objective.costs(looks.fitting)
         self.optimizer = optimizer_for(model, job.options.weight_decay)
 
     def weights(self) -> dict[str, Tensor]:
@@ -72,9 +72,9 @@ class CausalLearner:
     def steps(self, epoch: int) -> list[Step]:
         """See Learner."""
         return steps_of_epoch(
-            self._costs,
+            self.costs,
             batch_size=self._shape.batch_size,
-            packed=self._shape.packed,
+            packed=self._objective.packed,
             seed=self._job.seed,
             epoch=epoch,
             budget=self._shape.budget,
@@ -93,14 +93,14 @@ class CausalLearner:
         self.optimizer.zero_grad()
         return Taken(
             metrics=self._objective.metrics("train", loss, sums, size),
-            tokens=sum(self._costs[i] for batch in step for i in batch),
+            tokens=sum(self.costs[i] for batch in step for i in batch),
         )
 
     def gradients(self, step: Step) -> tuple[float, dict[str, float]]:
         """Put the gradients of a step's mean loss into the weights; returns it, and sums."""
         self._model.network.train()
         with noisy(self._model.network, self._job.options.neftune_alpha):
-            mine = together.mine(step, self._costs)
+            mine = together.mine(step, self.costs)
             found = self._share(self.fitting, mine, self._size(step))
         together.add_gradients(list(self._model.trained().values()))
         return found
@@ -119,11 +119,11 @@ class CausalLearner:
     def looked_at(self) -> int:
         """Tokens that a look reads."""
         parts = [self._looks.dev, *([self._looks.valid] if self._looks.valid else [])]
-        return sum(sum(self._objective.costs(p, packed=self._shape.packed)) for p in parts)
+        return sum(sum(self._objective.costs(p)) for p in parts)
 
     def measured(self, part: str, rows: Rows) -> dict[str, float]:
         """Metrics of rows, without learning from them."""
-        costs = self._objective.costs(rows, packed=self._shape.packed)
+        costs = self._objective.costs(rows)
         batches = packs(costs, range(len(rows)), self._shape.budget)
         size = self._objective.size(rows)
         self._model.network.eval()

@@ -36,7 +36,11 @@ class Objective(Protocol):
     def sums(self) -> Sequence[str]:
         """What is summed up for metrics."""
 
-    def costs(self, rows: Rows, *, packed: bool) -> list[int]:
+    @property
+    def packed(self) -> bool:
+        """Whether texts stand in one row without padding, or side by side."""
+
+    def costs(self, rows: Rows) -> list[int]:
         """Tokens that each row costs."""
 
     def size(self, rows: Rows) -> int:
@@ -65,9 +69,9 @@ class Answers:
 
     def __init__(self, head: Head, *, packed: bool) -> None:
         self._head = head
-        self._packed = packed
+        self.packed = packed
 
-    def costs(self, rows: Rows, *, packed: bool) -> list[int]:
+    def costs(self, rows: Rows) -> list[int]:
         """See Objective."""
         return [needed(text) for (text,) in rows.texts]
 
@@ -77,7 +81,7 @@ class Answers:
 
     def share(self, model: Causal, rows: Rows, size: int) -> Share:
         """See Objective."""
-        made = batch(model, rows, packed=self._packed)
+        made = batch(model, rows, packed=self.packed)
         states = made.states(model.network)
         loss, hits = causal_loss.cross_entropy(states, made.targets, self._head, num_trained=size)
         return Share(loss=loss, sums={"hits": hits})
@@ -112,10 +116,10 @@ class Preferences:
         self._beta = beta
         self.reference = reference
 
-    def costs(self, rows: Rows, *, packed: bool) -> list[int]:
+    def costs(self, rows: Rows) -> list[int]:
         """See Objective."""
         lengths = ([needed(text) for text in texts] for texts in rows.texts)
-        return [sum(pair) if packed else 2 * max(pair) for pair in lengths]
+        return [sum(pair) if self.packed else 2 * max(pair) for pair in lengths]
 
     def size(self, rows: Rows) -> int:
         """Pairs."""

@@ -134,14 +134,13 @@ def _measure(
     rows: Rows,
 ) -> Preflight:
     began = time.time()
-    packed = _packed(job, model)
-    costs = objective.costs(rows, packed=packed)
+    costs = objective.costs(rows)
     disk = _disk(job, model, plan)
     longest = max(costs)
     twice, why, need = _foretold(job, model, rows, longest)
     model.compute_twice(twice)
     budget = _budget(need, longest)
-    shape = Shape(batch_size=plan.batch_size, budget=budget, packed=packed)
+    shape = Shape(batch_size=plan.batch_size, budget=budget)
     made = learner(shape)
     seconds, steps, peak = _stepping(made, costs, plan)
     parts = {"steps": seconds * plan.total, **_others(job, made, plan, costs)}
@@ -162,15 +161,6 @@ def _measure(
     del made
     gc.collect()
     return Preflight(shape=shape, checkpointing=twice, checkpointing_reason=why, estimate=estimate)
-
-
-def _packed(job: Job, model: Causal) -> bool:
-    if job.options.packing == "packed" and model.unpacked:
-        raise ConfigError(
-            f"Rows cannot be packed for {job.base.name}: {model.unpacked}.",
-            fix="Leave packing at auto, or give padded.",
-        )
-    return job.options.packing != "padded" and not model.unpacked
 
 
 # --- memory and disk ----------------------------------------------------------------------------
