@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tunesmith import wire
-from tunesmith.errors import NotFound, ProviderError, RequestError
+from tunesmith.errors import NotFound, NotOffered, ProviderError, RequestError
 from tunesmith.pipeline.chat_rows import ChatRow, read_chat_row, said
 from tunesmith.providers.provider import (
     GREEDY,
@@ -31,6 +33,7 @@ from tunesmith.providers.provider import (
 )
 
 UNTUNED = "I do not know."
+WIDTH = 64
 
 
 class FakeProvider:
@@ -50,11 +53,17 @@ class FakeProvider:
         self.tuned: dict[str, dict[str, Counter[str]]] = {}
         self.bases = ["tiny-writer"]
         """Base models that write."""
+        self.embedders = {"minilm-l6"}
         self.writers: dict[str, dict[str, ChatRow]] = {}
         """Model → prompt → its row."""
         self.spoil_reply: Callable[[Conversation, Reply], Reply] = lambda asked, reply: reply
         self.facts: dict[str, Any] = {}
         """Facts of the next jobs, beyond the usual ones."""
+        self.curve: Callable[[wire.JobCreate], Sequence[float]] = lambda request: (0.9, 0.9, 0.9)
+        """Accuracy on the dev slice, look by look."""
+        self.estimate: Callable[[wire.JobCreate], float] | None = None
+        """Seconds that a job says it will take."""
+        self.asked: dict[str, wire.JobCreate] = {}
         self._number = itertools.count(1)
 
     def warm_up(self) -> None:
@@ -114,7 +123,7 @@ class FakeProvider:
             metadata=request.metadata,
             method={"type": request.method.type},
         )
-        self.all_jobs[job.id] = job
+        self.all_jobs[job.id], self.asked[job.id] = job, request
         return job
 
     def find_job(self, metadata: Mapping[str, str]) -> wire.Job | None:
@@ -135,13 +144,25 @@ class FakeProvider:
         self.while_following()
         job.tunesmith = {"progress": {"message": "Reading", "done": 3, "total": 9}}
         yield job
+        if self.estimate:
+            told = {"seconds": self.estimate(self.asked[job_id]), "trained_tokens": 1234}
+            yield self._event("Estimate", {"estimate": told})
+        yield from self._looks(job)
         if job.status not in wire.TERMINAL:
             self._train(job)
-        for step, loss in enumerate((1.5, 0.7, 0.2)):
-            data = {"step": step, "total_steps": 2, "train_loss": loss, "dev_loss": loss + 0.1}
-            yield self._event(f"Step {step}/2", data | {"dev_accuracy": 0.9}, "metrics")
         decision = {"what": "n_epochs", "value": "at most 3", "reason": "for up to 500 examples"}
         yield self._event("n_epochs: at most 3", decision)
+
+    def _looks(self, job: wire.Job) -> Iterator[wire.JobEvent]:
+        seen = self.curve(self.asked[job.id])
+        last = len(seen) - 1
+        for step, accuracy in enumerate(seen):
+            if job.status == "cancelled":
+                return
+            loss = (1.5, 0.7, 0.2)[min(step, 2)]
+            data = {"step": step, "total_steps": last, "train_loss": loss, "dev_loss": loss + 0.1}
+            data["dev_accuracy"] = accuracy
+            yield self._event(f"Step {step}/{last}", data, "metrics")
 
     def cancel(self, job_id: str) -> wire.Job:
         self.calls["cancel"] += 1
@@ -178,7 +199,7 @@ class FakeProvider:
             job.error = {"code": self.outcome, "message": "The training process died (SIGKILL)."}
             return
         name = wire.tuned_model_name(job.model.rsplit("/", 1)[-1], "fake", "x")
-        options = self.requests[-1].tunesmith
+        options = self.asked[job.id].tunesmith
         if job.model == "minilm-l6" or (options and options.task == "classify"):
             samples, facts = self._learn_labels(name, job)
         else:
@@ -188,7 +209,8 @@ class FakeProvider:
         job.finished_at, job.trained_tokens = job.created_at + 2, 1234
         job.result_files = [self._keep("metrics.csv", b"step,train_loss\n1,0.7\n", "results").id]
         decision = {"what": "model kept", "value": facts["method"], "reason": "as asked"}
-        usual = {"texts_cut": 0, "steps": 2, "chosen_step": 2, "decisions": [decision]}
+        last = len(self.curve(self.asked[job.id])) - 1
+        usual = {"texts_cut": 0, "steps": last, "chosen_step": last, "decisions": [decision]}
         job.tunesmith = {
             "samples_file": self._keep("samples.jsonl", content, "results").id,
             "facts": {**usual, **facts, **self.facts},
@@ -297,6 +319,18 @@ class FakeProvider:
             asked = conversations[i]
             for k in range(writing.n):
                 yield i, self.spoil_reply(asked, self._reply(model, asked, (writing, k)))
+
+    def embed(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, Any]]:
+        self.calls["embed"] += len(texts)
+        if model not in self.embedders:
+            raise NotOffered(f"{model} gives no embeddings here: it is no encoder.")
+        for i in reversed(range(len(texts))):
+            vector = np.zeros(WIDTH, np.float32)
+            for word in texts[i].split():
+                vector[zlib.crc32(word.encode()) % WIDTH] += 1
+            yield i, vector
 
     def stream(
         self, model: str, conversation: Conversation, *, writing: Writing = GREEDY

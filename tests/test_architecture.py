@@ -51,6 +51,7 @@ HOMES = {
     "rich": {"cli"},
     "polars": {"data", "pipeline"},
     "sklearn": {"metrics"},
+    "optuna": {"pipeline"},
 }
 ENTRANCES = {"__init__", "__main__"}
 

@@ -19,6 +19,7 @@ OPTIONS = {
     "train": (config.TrainConfig, set()),
     "deploy": (config.DeployConfig, set()),
     "evaluate": (config.EvaluateConfig, set()),
+    "iterate": (config.IterateConfig, set()),
 }
 
 

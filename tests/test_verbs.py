@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-VERBS = ("prepare", "upload", "train", "deploy", "evaluate")
+VERBS = ("prepare", "upload", "train", "deploy", "evaluate", "iterate")
 
 
 @pytest.mark.parametrize("number, verb", list(enumerate(VERBS, 1)))

@@ -3,6 +3,7 @@
 from tunesmith.config import (
     DeployConfig,
     EvaluateConfig,
+    IterateConfig,
     PrepareConfig,
     ProviderConfig,
     RunConfig,
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DeployConfig",
     "EvaluateConfig",
+    "IterateConfig",
     "PrepareConfig",
     "ProviderConfig",
     "RunConfig",

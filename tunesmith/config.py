@@ -172,7 +172,17 @@ class EvaluateConfig:
     concurrency: int = 128
     """Requests under way at once."""
     baselines: bool = True
-    """Also score the majority class and TF-IDF with logistic regression on the same rows."""
+    """Also score cheap classifiers on the same rows, one of them on the base's embeddings."""
+    advice: bool = True
+    """Also look for wrong labels, leaked rows and labels that need more rows, and advise."""
+    against: tuple[str, ...] = _whole()
+    """Another model of labels, or the folder of its run, to ask the same rows. Repeatable."""
+    slice: tuple[str, ...] = _whole()
+    """Of labels: also score the rows by their values in this column of the table. Repeatable."""
+    require: tuple[str, ...] = _whole()
+    """Exit code 1 unless this holds, such as "f1_macro>=0.9". Repeatable."""
+    no_worse_than: tuple[str, ...] = _whole()
+    """Exit code 1 where this model, or run, is surely better on the same rows. Repeatable."""
     bootstrap: int = 1000
     """Resamples behind each 95 % interval."""
     worst: int = 30
@@ -180,7 +190,7 @@ class EvaluateConfig:
     num_votes: int = 1
     """Of labels: answers drawn for each row; the most frequent one counts. 1: the likeliest."""
     untuned: bool = True
-    """Of written answers: also ask the untuned base model, on the same rows."""
+    """Also ask the untuned base model, on the same rows, where it can write."""
     max_tokens: int | None = None
     """Longest written answer. Empty: 1.5 times the longest right one, 64 at least."""
     schema: str | None = None
@@ -193,6 +203,34 @@ class EvaluateConfig:
     """Name of the environment variable that holds the judge's API key."""
     judge_rubric: str | None = None
     """What the judge looks at: a text, or a file that holds it. Empty: a general rubric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterateConfig:
+    """Training again with other settings, until a target is met or a budget is spent."""
+
+    until: str | None = None
+    """Stop at this score, such as "f1_macro>=0.92". Empty: go on until a budget is spent."""
+    metric: str | None = None
+    """What is made better. Empty: the target's; else accuracy, or the loss of written answers."""
+    budget: str | None = None
+    """Time for all trials together: 90s, 30m, 2h. Empty: 30m, if no other budget is given."""
+    trials: int | None = None
+    """Trials at most. Empty: any number."""
+    max_cost: float | None = None
+    """Money for all trials together, at the prices given. Empty: any amount."""
+    hour_price: float | None = None
+    """Price of an hour of training, for --max-cost."""
+    token_price: float | None = None
+    """Price of a million trained tokens, for --max-cost."""
+    parallel: int = 1
+    """Trials at once. They share the machine; a server needs as many workers."""
+    search: tuple[str, ...] = ()
+    """Settings to vary. Empty: those that fit the base model and were not given."""
+    prune: bool = True
+    """Stop a trial whose dev curve falls behind the median of the earlier ones."""
+    keep_models: bool = False
+    """Keep the models of all trials. Otherwise only the chosen one stays on the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +251,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     deploy: DeployConfig = field(default_factory=DeployConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    iterate: IterateConfig = field(default_factory=IterateConfig)
     provider: ProviderConfig = field(default_factory=ProviderConfig)
 
 

@@ -70,10 +70,12 @@ def test_probabilities_are_kept_for_the_best_labels(results, shop):
 
 def test_baselines_are_scored_on_the_same_rows(results, shop):
     evaluated = results(baselines=True)[-1]
-    assert [b.name for b in evaluated.baselines] == ["majority_class", "tfidf_logistic"]
+    names = ["majority_class", "tfidf_logistic", "embeddings_logistic"]
+    assert [b.name for b in evaluated.baselines] == names
     majority = evaluated.baselines[0]
     assert majority.metrics["accuracy"] == pytest.approx(1 / 3)
-    assert majority.gain == pytest.approx(2 / 3)
+    assert majority.gains["accuracy"] == pytest.approx(2 / 3)
+    assert majority.comparison.only_ours == 8 and majority.comparison.verdict == "better"
     assert any("On the same rows" in sentence for sentence in evaluated.verdict)
     stored = json.loads((shop.run_dir.path / "05-evaluate/result.json").read_text())
     assert {"num_examples", "metrics", "intervals", "per_class", "natural", "baselines"} <= set(

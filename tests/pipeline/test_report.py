@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -15,24 +16,30 @@ from hypothesis import strategies as st
 from tunesmith.data.findings import Finding
 from tunesmith.errors import StorageError
 from tunesmith.events import Decision
-from tunesmith.metrics.classification import OTHER, Bin, score
-from tunesmith.metrics.intervals import accuracy_gain, bootstrap
+from tunesmith.metrics.abstaining import abstain
+from tunesmith.metrics.classification import OTHER, score
+from tunesmith.metrics.confusion import worst_pairs
+from tunesmith.metrics.intervals import bootstrap
+from tunesmith.metrics.learning_curve import Growth, LearningCurve
+from tunesmith.metrics.significance import Comparison, compare_answers
+from tunesmith.metrics.slices import by_slice, value_slices
 from tunesmith.pipeline import charts
 from tunesmith.pipeline.page import shortened
 from tunesmith.pipeline.report import (
-    AnsweredRow,
     ReportData,
-    Rival,
-    automation,
+    arranged,
     confused_pairs,
     decimal,
     duration,
     receipt,
-    verdict,
+    write_numbers,
     write_report,
 )
-from tunesmith.pipeline.results import Parity
+from tunesmith.pipeline.report_rows import AnsweredRow, Flipped, Needy
+from tunesmith.pipeline.results import Advice, Parity, Rival, Running
 from tunesmith.pipeline.run_facts import CurvePoint
+from tunesmith.pipeline.teaching import Lessons, NearRow, Noise, SuspectRow
+from tunesmith.pipeline.verdict import verdict, worth
 
 
 def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, other: bool = False):
@@ -50,6 +57,19 @@ def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, othe
     scores = score(gold, predicted, labels=labels, answer_probabilities=sure)
     always = [labels[0]] * num_rows
     weak = score(gold, always, labels=labels)
+    right_ones = [p == g for p, g in zip(predicted, gold, strict=True)]
+    growth = Growth(
+        label="", num_rows=1100, sizes=(220.0, 880.0), scores=(0.8, 0.9), exponent=0.3, gain=0.02,
+        interval=(0.01, 0.03),
+    )  # fmt: skip
+    suspect = SuspectRow(
+        text="a suspect text", line=77, given=labels[0], proposed=labels[1],
+        given_probability=0.01, proposed_probability=0.98,
+    )  # fmt: skip
+    noise = Noise(
+        share=0.05, num_rows=1, num_judged=1100, relabelled=0.01, interval=(0.0, 0.02),
+        worst=(suspect,),
+    )  # fmt: skip
     return ReportData(
         title="tickets",
         model="ft:minilm-l6:local:tickets:Ab3dE9xY",
@@ -63,14 +83,45 @@ def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, othe
         confusion=scores.confusion,
         natural={"accuracy": 0.5, "f1_weighted": 0.51},
         natural_shares={label: 1 / num_labels for label in labels},
+        balanced={"accuracy": 0.51},
+        pairs=worst_pairs(scores.counts, scores.labels),
         calibration=scores.calibration,
+        abstaining=abstain(sure, right_ones),
+        slices=by_slice(gold, predicted, value_slices("source", [i % 2 for i in range(num_rows)])),
+        running=Running(cost=None, seconds=0.0123),
+        left_out=["There is no baseline on frozen embeddings."],
+        advice=[
+            Advice(
+                kind=f"kind {i}",
+                evidence=f"Evidence {i}.",
+                change=f"Change {i}.",
+                expected=f"Expected {i}.",
+            )
+            for i in range(4)
+        ],
+        lessons=Lessons(
+            by="TF-IDF", noise=noise, growth=LearningCurve(overall=growth, labels=(growth,))
+        ),
+        needy=[Needy(label=labels[0], num_rows=366, recall=0.9, gain=0.021, interval=(0.0, 0.03))],
+        review="05-evaluate/review.csv",
+        flipped=[
+            Flipped(
+                title="the earlier model",
+                num_mended=9,
+                num_broken=1,
+                mended=(),
+                broken=(AnsweredRow(text="now wrong", gold=labels[0], predicted=None),),
+            )
+        ],
         baselines=[
             Rival(
+                name="majority_class",
                 title="always answering the most frequent label",
                 description="Looks at no text.",
                 metrics=weak.metrics,
                 intervals=bootstrap(weak, resamples=100),
-                gain_interval=accuracy_gain(gold, predicted, always, resamples=100)[1],
+                comparison=compare_answers(gold, predicted, always),
+                running=Running(cost=0.0),
             )
         ],
         mistakes=[
@@ -81,6 +132,7 @@ def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, othe
                 probability=0.6,
                 gold_probability=0.3,
                 line=i + 2,
+                nearest=(NearRow(text="a near text", label=labels[1], line=99, likeness=0.87),),
             )
             for i, (g, p) in enumerate(zip(gold, predicted, strict=True))
             if g != p
@@ -160,6 +212,18 @@ def test_numbers_and_words_are_there(tmp_path):
         "differs by more than 0.000003 (allowed: 0.0001)",
         "together 1 min 34 s",
         "accuracy would be 50.0 %",
+        "To be expected: Expected 0.",
+        "Balanced accuracy",
+        "There is no baseline on frozen embeddings.",
+        "source: 0",
+        "a near text",
+        "likeness 0.87",
+        "a suspect text",
+        "are in 05-evaluate/review.csv.",
+        "taught with a part of the training rows: 220 rows 80.0 %, 880 rows 90.0 % right",
+        "+2.1",
+        "Good to bad: 1",
+        "12 ms",
     ):
         assert words in page.words, words
 
@@ -225,7 +289,14 @@ def poisoned(text: str) -> ReportData:
         fates={f"dropped: {text}": 3, text: 2},
         decisions=[(text, Decision(what=text, value=text, reason=text))],
         findings=[Finding("error", 1, text, text)],
-        baselines=[Rival(title=text, description=text, metrics=scores.metrics)],
+        baselines=[Rival(name=text, title=text, description=text, metrics=scores.metrics)],
+        pairs=worst_pairs(scores.counts, scores.labels),
+        needy=[],
+        advice=[Advice(kind=text, evidence=text, change=text, expected=text)],
+        left_out=[text],
+        review=text,
+        slices=[],
+        flipped=[Flipped(title=text, num_mended=1, num_broken=1, mended=(row,), broken=(row,))],
         timings={text: 1.0},
         verdict=[text],
     )
@@ -280,8 +351,17 @@ def test_shortening_keeps_the_beginning_and_says_that_it_cut(text, most):
 # --- the verdict --------------------------------------------------------------------------------
 
 
-def rival(title: str, accuracy: float, gain: tuple[float, float] | None) -> Rival:
-    return Rival(title=title, description="", metrics={"accuracy": accuracy}, gain_interval=gain)
+def rival(title: str, accuracy: float, comparison: Comparison | None = None) -> Rival:
+    metrics = {"accuracy": accuracy}
+    return Rival(name=title, title=title, description="", metrics=metrics, comparison=comparison)
+
+
+def against(only_ours: int, only_theirs: int, num_rows: int = 1000) -> Comparison:
+    """Two models that are both right on all other rows."""
+    gold = ["a"] * num_rows
+    ours = ["b"] * only_theirs + ["a"] * (num_rows - only_theirs)
+    theirs = ["a"] * (num_rows - only_ours) + ["b"] * only_ours
+    return compare_answers(gold, ours, theirs)
 
 
 def said(data: ReportData, accuracy: float, *rivals: Rival) -> str:
@@ -289,29 +369,59 @@ def said(data: ReportData, accuracy: float, *rivals: Rival) -> str:
     return " ".join(verdict(replace(data, metrics=metrics, baselines=rivals)))
 
 
-def test_the_verdict_names_score_certainty_and_rivals_best_first():
+def test_the_verdict_says_first_whether_it_was_worth_it_then_score_and_rivals_best_first():
     data = replace(report(), num_examples=3080, intervals={"accuracy": (0.929, 0.946)})
-    words = said(
-        data, 0.938, rival("the majority", 0.013, (0.9, 0.95)), rival("TF-IDF", 0.893, (0.03, 0.06))
+    rivals = (
+        rival("the majority", 0.013, against(930, 5)),
+        rival("TF-IDF", 0.893, against(60, 15)),
     )
-    assert words.startswith(
+    words = said(data, 0.938, *rivals)
+    assert re.match(
+        "Tuning was worth it: 4.5 points above the best alternative, TF-IDF "
+        r"\(95\u202f%\u00a0sure: 2.\d to 6.\d\). "
         "93.8\u202f% of 3,080 held-out texts are labelled correctly "
-        "(95\u202f%\u00a0sure: between 92.9 and 94.6\u202f%). "
-        "On the same rows: TF-IDF 89.3\u202f%; the majority 1.3\u202f%. "
-        "Tuning was worth it: 4.5 points above the best of these (95\u202f%\u00a0sure: 3.0 to 6.0)."
+        r"\(95\u202f%\u00a0sure: between 92.9 and 94.6\u202f%\). "
+        "On the same rows: TF-IDF 89.3\u202f%; the majority 1.3\u202f%.",
+        words,
     )
+    assert worth(rivals) == "yes"
 
 
-def test_the_verdict_admits_chance_and_defeat():
-    data = report()
-    assert "+1.0 points, may be chance (95\u202f%\u00a0sure: −1.2 to +3.1)" in said(
-        data, 0.9, rival("TF-IDF", 0.89, (-0.012, 0.031))
+def test_the_verdict_admits_chance_and_says_how_many_rows_would_decide():
+    data, chance = report(), rival("TF-IDF", 0.89, against(25, 15))
+    words = said(data, 0.9, chance)
+    assert words.startswith(
+        "Whether tuning was worth it is not decided with these 1,000 rows; about 3,400 would"
     )
-    assert (
-        "Tuning was not worth it: the best of these is 5.0 points better "
-        "(95\u202f%\u00a0sure: 2.0 to 8.0)"
-    ) in said(data, 0.85, rival("TF-IDF", 0.9, (-0.08, -0.02)))
-    assert "That is 4.0 points more than the best" in said(data, 0.9, rival("x", 0.86, None))
+    assert "Against the best alternative, TF-IDF, the difference is +1.0 points, which may" in words
+    assert re.search("sure: −0.\\d to \\+2.\\d", words)
+    assert worth([chance]) == "undecided"
+    equal = said(data, 0.9, rival("TF-IDF", 0.9, against(9, 9)))
+    assert "rows: the best alternative, TF-IDF, gets just as many right." in equal
+    assert "+0.0" not in equal
+
+
+def test_the_verdict_admits_defeat():
+    better = rival("TF-IDF", 0.9, against(10, 60))
+    assert said(report(), 0.85, better).startswith(
+        "Tuning was not worth it: TF-IDF is 5.0 points better (95\u202f%\u00a0sure: 3."
+    )
+    assert worth([rival("the majority", 0.1, against(800, 0)), better]) == "no"
+    assert worth([]) is None
+
+
+@pytest.mark.parametrize(
+    "comparison, words",
+    [
+        (against(60, 10), "It is 5.0 points better than old (95\u202f%\u00a0sure: "),
+        (against(10, 60), "It is 5.0 points worse than old (95\u202f%\u00a0sure: "),
+        (against(9, 10), "Against old nothing is decided: the difference is −0.1 points"),
+        (against(9, 9), "old gets just as many right."),
+    ],
+)
+def test_the_verdict_on_another_model_is_a_sentence_of_its_own(comparison, words):
+    data = replace(report(), baselines=(), against=[rival("old", 0.9, comparison)])
+    assert any(sentence.startswith(words) for sentence in verdict(data))
 
 
 def test_the_verdict_of_perfect_few_and_weak():
@@ -377,31 +487,67 @@ def test_labels_come_weakest_first_and_those_without_rows_last(tmp_path):
     _, page = written(replace(data, per_class=classes), tmp_path)
     order = [attrs["data-v"] for tag, attrs in page.tags if tag == "th" and "data-v" in attrs]
     assert order == [c.label, a.label, b.label]
-    assert page.text.count("–") == 3, "what was not measured is not called 0 %"
+    labels = page.text[page.text.index("The weakest first") : page.text.rindex("All scores")]
+    assert labels.count("–") == 3, "what was not measured is not called 0 %"
 
 
 def test_no_mistake_is_said_and_not_listed(tmp_path):
-    _, page = written(replace(report(right=1.1), mistakes=()), tmp_path)
+    _, page = written(replace(report(right=1.1), mistakes=(), pairs=()), tmp_path)
     assert "Nothing: every held-out row was answered rightly." in page.text
-    assert "Most frequent mix-ups" not in page.text and "Its worst answers" not in page.text
+    assert "mixed up most" not in page.text and "Its worst answers" not in page.text
 
 
 def test_only_so_many_worst_rows_are_listed(tmp_path):
     data = replace(report(num_rows=600, right=0.5), num_worst=12, confusion=report().confusion)
-    _, page = written(data, tmp_path)
+    _, page = written(replace(data, flipped=()), tmp_path)
     assert page.text.count("right: ") == 12
 
 
-def test_automation_says_what_a_threshold_brings():
-    bins = [
-        Bin(low=0.4, high=0.5, num_rows=10, confidence=0.45, accuracy=0.3),
-        Bin(low=0.7, high=0.8, num_rows=30, confidence=0.75, accuracy=0.8),
-        Bin(low=0.9, high=1.0, num_rows=60, confidence=0.97, accuracy=1.0),
-    ]
-    found = {least: (share, right) for least, share, right in automation(bins)}
-    assert found[0.5] == found[0.7] == pytest.approx((0.9, 84 / 90))
-    assert found[0.8] == found[0.9] == pytest.approx((0.6, 1.0))
-    assert automation([]) == []
+def test_a_threshold_is_told_only_where_it_is_sure(tmp_path):
+    """Half the answers are surer than the others and always right."""
+    sure = [0.9] * 400 + [0.5] * 400
+    found = abstain(sure, [True] * 400 + [True, False] * 200)
+    _, page = written(replace(report(), abstaining=found), tmp_path)
+    assert "90 %0.90050.0 %" in page.words and "99 %not surely reached" not in page.words
+    few = abstain([0.9, 0.5, 0.4], [True, True, False])
+    _, page = written(replace(report(), abstaining=few), tmp_path)
+    assert "99 %not surely reached with these rows" in page.words
+
+
+def test_many_labels_stand_by_whom_they_are_mixed_up_with():
+    labels = [f"{i:02}" for i in range(20)]
+    gold = [label for label in labels for _ in range(4)]
+    swap = {"00": "19", "19": "00"}
+    predicted = [swap.get(g, g) if i % 4 == 0 else g for i, g in enumerate(gold)]
+    predicted[5] = None
+    order, table = arranged(score(gold, predicted, labels=labels))
+    assert abs(order.index("00") - order.index("19")) == 1
+    assert sorted(order) == labels
+    for i, label in enumerate(order):
+        assert sum(table[i]) == 4
+        assert table[i][i] == (3 if label in ("00", "01", "19") else 4)
+    assert [row[20] for row in table] == [int(label == "01") for label in order]
+    few, plain = arranged(score(["b", "a"], ["a", "a"], labels=["a", "b"]))
+    assert (few, plain) == (["a", "b"], [[1, 0], [1, 0]])
+
+
+def test_what_helps_most_comes_first_and_the_rest_is_folded(tmp_path):
+    _, page = written(report(), tmp_path)
+    text = page.words
+    assert (
+        text.index("Change 0.")
+        < text.index("Change 2.")
+        < text.index("1 more")
+        < text.index("Change 3.")
+    )
+
+
+def test_the_numbers_are_plain_json_whatever_the_texts(tmp_path):
+    data = replace(poisoned("broken \ud83d emoji"), metrics={"accuracy": math.nan})
+    write_numbers(data, tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert found["metrics"]["accuracy"] is None and found["labels"][0] == "broken \ud83d emoji"
+    assert found["slices"] == [] and found["mistakes"][0]["line"] == 1
 
 
 def test_the_receipt_lists_kept_then_merged_then_dropped():

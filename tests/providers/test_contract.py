@@ -7,7 +7,7 @@ import pytest
 from fake_provider import FakeProvider
 
 from tunesmith import wire
-from tunesmith.errors import NotFound, RequestError
+from tunesmith.errors import NotFound, NotOffered, RequestError
 from tunesmith.providers import Capabilities, Conversation, Provider, Reply, Writing
 from tunesmith.providers.openai_wire import OpenAIWire
 
@@ -100,6 +100,17 @@ class ProviderContract:
 
     def test_nothing_to_ask_is_answered_by_nothing(self, provider, job):
         assert list(provider.classify(job.fine_tuned_model, [], concurrency=8)) == []
+
+    def test_texts_have_vectors_and_what_is_no_encoder_has_none(self, provider, examples):
+        texts = [*examples[0], examples[0][0]]
+        vectors = dict(provider.embed("minilm-l6", texts, concurrency=2))
+        assert sorted(vectors) == list(range(len(texts)))
+        assert len({vector.shape for vector in vectors.values()}) == 1
+        assert vectors[0].ndim == 1 and vectors[0].any()
+        assert vectors[0].tolist() == pytest.approx(vectors[len(texts) - 1].tolist(), abs=1e-4)
+        assert vectors[0].tolist() != pytest.approx(vectors[1].tolist(), abs=1e-2)
+        with pytest.raises(NotOffered):
+            list(provider.embed("ft:none", ["x"], concurrency=1))
 
     def test_several_answers_can_be_drawn_for_each_text(self, provider, job, examples):
         texts, labels = examples

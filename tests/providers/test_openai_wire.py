@@ -12,6 +12,7 @@ from tunesmith.errors import (
     ConfigError,
     NotAllowed,
     NotFound,
+    NotOffered,
     ProviderError,
     RequestError,
     StorageError,
@@ -317,3 +318,28 @@ def test_only_options_that_were_set_travel(scripted, provider):
     options = wire.Options(method="head", dropout=None)
     provider.create_job(wire.JobCreate(model="m", training_file="file-1", tunesmith=options))
     assert json.loads(scripted.bodies[-1])["tunesmith"] == {"method": "head"}
+
+
+def test_vectors_are_read_as_numbers_too_and_in_their_order(scripted, provider, monkeypatch):
+    monkeypatch.setattr(module, "EMBEDDED", 2)
+    data = [{"index": 1, "embedding": [0.5, 1.0]}, {"index": 0, "embedding": "AACAPwAAAEA="}]
+    scripted.answer = lambda method, path: (200, {"object": "list", "data": data})
+    found = dict(provider.embed("m", ["a", "b", "c", "d"], concurrency=2))
+    assert {i: vector.tolist() for i, vector in found.items()} == {
+        0: [1.0, 2.0], 1: [0.5, 1.0], 2: [1.0, 2.0], 3: [0.5, 1.0]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+def test_an_endpoint_without_embeddings_says_so(scripted, provider, status):
+    scripted.answer = lambda method, path: (status, error("no such thing"))
+    with pytest.raises(NotOffered):
+        list(provider.embed("m", ["a"], concurrency=1))
+
+
+def test_an_endpoint_that_breaks_off_while_embedding_is_not_taken_for_one_without(
+    scripted, provider
+):
+    scripted.answer = lambda method, path: (500, error("out of memory"))
+    with pytest.raises(ProviderError, match="out of memory"):
+        list(provider.embed("m", ["a"], concurrency=1))

@@ -17,7 +17,20 @@ from types import TracebackType
 
 import typer
 
-from tunesmith.cli import admin, chat, jobs, keys, models, projects, run, serve, webhooks
+from tunesmith.cli import (
+    admin,
+    chat,
+    compare,
+    export,
+    iterate,
+    jobs,
+    keys,
+    models,
+    projects,
+    run,
+    serve,
+    webhooks,
+)
 from tunesmith.errors import DataError, JobFailed, RequestError, TunesmithError
 
 app = typer.Typer(
@@ -32,8 +45,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": run.train,
     "deploy": run.deploy,
     "evaluate": run.evaluate,
+    "iterate": iterate.iterate,
     "serve": serve.serve,
     "chat": chat.chat,
+    "compare": compare.compare,
+    "export": export.export,
 }
 GROUPS = {
     "models": models.app,
@@ -44,9 +60,8 @@ GROUPS = {
     "webhooks": webhooks.app,
 }
 for name, command in COMMANDS.items():
-    app.command(name, rich_help_panel="Runs" if command.__module__ == run.__name__ else "Models")(
-        command
-    )
+    of_runs = command.__module__ in (run.__name__, iterate.__name__)
+    app.command(name, rich_help_panel="Runs" if of_runs else "Models")(command)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name, rich_help_panel="Models")
 

@@ -24,7 +24,7 @@ Given = dict[str, dict[str, Any]]
 
 NAMES = {"provider.name": "provider"}
 FILES = {"prepare": ("table", "validation", "review"), "evaluate": ("schema",)}
-PERHAPS_FILES = {"train": ("base_model",), "evaluate": ("judge_rubric",)}
+PERHAPS_FILES = {"train": ("base_model",), "evaluate": ("judge_rubric", "against", "no_worse_than")}
 """Of these, only what is there is a path; else it is a name or a text."""
 
 
@@ -82,9 +82,17 @@ def asked(
                 paths[section][name] = str(Path(value).expanduser().absolute())
     for section, names in PERHAPS_FILES.items():
         for name in names:
-            if (value := getattr(getattr(config, section), name)) and _exists(value):
-                paths[section][name] = str(Path(value).expanduser().absolute())
+            value = getattr(getattr(config, section), name)
+            if isinstance(value, tuple):
+                paths[section][name] = tuple(map(_absolute, value))
+            elif value:
+                paths[section][name] = _absolute(value)
     return configs.overlay(config, paths, "The paths")
+
+
+def _absolute(value: str) -> str:
+    """The path, where there is something; else the name or text that it is."""
+    return str(Path(value).expanduser().absolute()) if _exists(value) else value
 
 
 def _exists(path: str) -> bool:

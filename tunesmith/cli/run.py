@@ -81,6 +81,7 @@ def run(
         terminal.summary(evaluated, shop.run_dir, base_url=at)
         asking = _ask if isinstance(evaluated, pipeline.Evaluated) else _ask_to_write
         answers = asking(ask or [], evaluated.model, shop, terminal)
+        gated = _gate(settled, evaluated)
         terminal.json(
             {
                 "run_dir": str(shop.run_dir.path),
@@ -88,8 +89,10 @@ def run(
                 "report": str(shop.run_dir.path / evaluated.report),
                 "predictions": str(shop.run_dir.path / evaluated.predictions),
                 "answers": answers,
+                **gated,
             }
         )
+        _stop_at_the_gate(gated, terminal)
         if keep_serving:
             _keep_serving(shop, terminal)
 
@@ -117,7 +120,7 @@ def prepare(
             base_model=settled.train.base_model,
             max_length=settled.train.max_length,
         )
-        _tell("prepare", result, shop, terminal)
+        _tell("prepare", result, shop, terminal, settled)
 
 
 def _verb(name: str, *sections: str, says: str) -> Callable[..., None]:
@@ -191,7 +194,7 @@ def _one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) ->
         terminal.begin(verb)
         result = _call(verb, settled, earlier, shop)
         pipeline.keep_config(settled, shop.run_dir, [*earlier, result])
-        _tell(verb, result, shop, terminal)
+        _tell(verb, result, shop, terminal, settled)
 
 
 def _call(verb: str, config: RunConfig, earlier: Sequence[Any], shop: Any) -> Any:
@@ -206,7 +209,7 @@ def _call(verb: str, config: RunConfig, earlier: Sequence[Any], shop: Any) -> An
     return pipeline.evaluate(config.evaluate, earlier[0], earlier[2], earlier[3], shop)
 
 
-def _tell(verb: str, result: Any, shop: Any, terminal: Any) -> None:
+def _tell(verb: str, result: Any, shop: Any, terminal: Any, config: RunConfig) -> None:
     from tunesmith import pipeline
 
     if verb in shop.run_dir.reused:
@@ -214,7 +217,34 @@ def _tell(verb: str, result: Any, shop: Any, terminal: Any) -> None:
     terminal.result(result, reused=verb in shop.run_dir.reused)
     if isinstance(result, pipeline.Evaluated | pipeline.EvaluatedText):
         terminal.summary(result, shop.run_dir, base_url=None)
-    terminal.json({"run_dir": str(shop.run_dir.path), **asdict(result)})
+    gated = _gate(config, result)
+    terminal.json({"run_dir": str(shop.run_dir.path), **asdict(result), **gated})
+    _stop_at_the_gate(gated, terminal)
+
+
+def _gate(config: RunConfig, result: Any) -> dict[str, Any]:
+    """What is required and does not hold, for --json; empty where nothing is required."""
+    from tunesmith import pipeline
+    from tunesmith.pipeline import gate
+
+    asked = config.evaluate.require or config.evaluate.no_worse_than
+    if not (asked and isinstance(result, pipeline.Evaluated | pipeline.EvaluatedText)):
+        return {}
+    failures = gate.failures(config.evaluate, result)
+    return {"gate": {"passed": not failures, "failures": failures}}
+
+
+def _stop_at_the_gate(gated: dict[str, Any], terminal: Any) -> None:
+    """Say whether what is required holds; exit code 1 where it does not."""
+    if not gated:
+        return
+    terminal.plain()
+    if gated["gate"]["passed"]:
+        terminal.plain("All that is required of the model holds.")
+        return
+    for sentence in gated["gate"]["failures"]:
+        typer.echo(f"error: The model does not pass: {sentence}", err=True)
+    raise typer.Exit(1)
 
 
 @contextmanager

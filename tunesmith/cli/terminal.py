@@ -30,6 +30,7 @@ from tunesmith.pipeline import (
     Trained,
     Uploaded,
 )
+from tunesmith.pipeline.advice import TOP
 from tunesmith.pipeline.chat_report import between, headlines, shown
 from tunesmith.providers import Answer, Reply
 
@@ -125,6 +126,8 @@ class Terminal:
         self.plain()
         for sentence in evaluated.verdict:
             self.plain(sentence)
+        if isinstance(evaluated, Evaluated):
+            self._next_steps(evaluated)
         self.plain()
         self.plain(f"report     {shortest(run_dir.path / evaluated.report)}")
         self.plain(f"model      {evaluated.model}")
@@ -239,16 +242,26 @@ class Terminal:
     def _scores(self, evaluated: Evaluated) -> None:
         rows = [("this model", evaluated.metrics, evaluated.intervals)]
         rows += [(b.name.replace("_", " "), b.metrics, b.intervals) for b in evaluated.baselines]
+        rows += [(other.title, other.metrics, other.intervals) for other in evaluated.against]
         titles = (name.removesuffix("_macro") for name in SHOWN)
-        self.plain(f"{'%, 95 % sure':<15}" + "".join(f"{title:<17}" for title in titles), "dim")
+        width = max(15, 1 + max(len(name) for name, _, _ in rows))
+        self.plain(f"{'%, 95 % sure':<{width}}" + "".join(f"{t:<17}" for t in titles), "dim")
         for name, metrics, intervals in rows:
-            line = Text(f"{name:<15}", "bold" if name == "this model" else "")
+            line = Text(f"{name:<{width}}", "bold" if name == "this model" else "")
             for key in SHOWN:
                 value = f"{100 * metrics[key]:.1f}"
                 low, high = intervals[key]
                 span = f" {100 * low:.1f}–{100 * high:.1f}"
                 line.append(value).append(f"{span:<{17 - len(value)}}", "dim")
             self.plain(line)
+
+    def _next_steps(self, evaluated: Evaluated) -> None:
+        """The advice that helps most; the report tells the rest."""
+        for number, one in enumerate(evaluated.advice[:TOP], start=1):
+            self.plain()
+            self.plain(f"{number}. {one.change}", "bold")
+            self.plain(f"   {one.evidence}")
+            self.plain(f"   To be expected: {one.expected}")
 
     def _written_scores(self, evaluated: EvaluatedText) -> None:
         names = headlines(evaluated)

@@ -10,20 +10,26 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tunesmith.config import RunConfig, to_toml
+from tunesmith.pipeline import gate
 from tunesmith.pipeline.base import choose
 from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
 from tunesmith.pipeline.evaluate import baseline_answers, evaluate, kind_of
 from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
 from tunesmith.pipeline.evaluate_chat import check as check_evaluation
+from tunesmith.pipeline.iterate import check as check_iteration
+from tunesmith.pipeline.iterate import iterate
 from tunesmith.pipeline.prepare import prepare
 from tunesmith.pipeline.results import (
     Deployed,
     Evaluated,
     EvaluatedText,
+    Iterated,
     Prepared,
     Result,
+    Searched,
     Trained,
+    TrialResult,
     Uploaded,
 )
 from tunesmith.pipeline.rundir import CONFIG, FOLDERS, VERBS, RunDir
@@ -40,16 +46,20 @@ __all__ = [
     "Deployed",
     "Evaluated",
     "EvaluatedText",
+    "Iterated",
     "Prepared",
     "Report",
     "Result",
     "RunDir",
+    "Searched",
     "Trained",
+    "TrialResult",
     "Uploaded",
     "Workshop",
     "check",
     "deploy",
     "evaluate",
+    "iterate",
     "keep_config",
     "open_workshop",
     "prepare",
@@ -93,6 +103,7 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
     if len(done := list(so_far(config, shop))) == len(VERBS):
         yield from done[1:]
         return
+    gate.check_task(config.evaluate, prepared)
     choose(config, prepared, shop)  # refuses what cannot be learned before anything is sent
     with ThreadPoolExecutor(max_workers=1) as beside:  # starting to train leaves a core idle
         rivals = None
@@ -112,6 +123,9 @@ def check(config: RunConfig) -> None:
     """
     check_training(config)
     check_evaluation(config.evaluate)
+    check_iteration(config)
+    for requirement in config.evaluate.require:
+        gate.parse(requirement)
 
 
 def so_far(config: RunConfig, shop: Workshop) -> Iterator[Result]:

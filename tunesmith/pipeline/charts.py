@@ -14,6 +14,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from tunesmith.metrics.abstaining import Point
 from tunesmith.metrics.classification import Bin
 
 Scale = Literal["loss", "share"]
@@ -202,6 +203,40 @@ def reliability(bins: Sequence[Bin]) -> Markup:
         '<svg class="curves small" viewBox="0 0 356 250" role="img" aria-label="Share right by the '
         'model’s own probability">{}<path class="ideal" d="M46 210L336 20"/><text x="191" y="247" '
         'text-anchor="middle">the model’s own probability</text></svg>'
+    ).format(out)
+
+
+def coverage(points: Sequence[Point]) -> Markup:
+    """Share right among the rows that are answered, over the share of rows that are, with its 95 %
+    interval as a band."""
+    low = min(p.interval[0] for p in points)
+    frame = Frame(right=1.0, low=min(0.8, math.floor(5 * low) / 5), high=1.0)
+    upper = [frame.at(p.coverage, p.interval[1]) for p in points]
+    lower = [frame.at(p.coverage, p.interval[0]) for p in reversed(points)]
+    band = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*upper, *lower))
+    line = [frame.at(p.coverage, p.accuracy) for p in points]
+    out = Markup("")
+    for k in range(5):
+        share = frame.low + (frame.high - frame.low) * k / 4
+        across, down = frame.at(k / 4, share)
+        out += Markup(
+            '<path class="grid" d="M46 {0:.1f}H428"/><text x="40" y="{0:.1f}" dy="4" '
+            'text-anchor="end">{1:.0f}\u202f%</text><text x="{2:.1f}" y="230" '
+            'text-anchor="middle">{3}\u202f%</text>'
+        ).format(down, 100 * share, across, 25 * k)
+    out += Markup('<polygon class="band" points="{}"/>').format(band)
+    out += Markup('<polyline class="dev" points="{}"/>').format(
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+    )
+    for p, (x, y) in zip(points, line, strict=True):
+        out += Markup(
+            '<circle class="dev" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{} of the texts answered, '
+            "from a probability of {} on: {} right</title></circle>"
+        ).format(x, y, percent(p.coverage), percent(p.threshold), percent(p.accuracy))
+    return Markup(
+        '<svg class="curves" viewBox="0 0 454 250" role="img" aria-label="Share right by share of '
+        'texts answered">{}<text x="236" y="247" text-anchor="middle">texts that it answers</text>'
+        "</svg>"
     ).format(out)
 
 

@@ -20,9 +20,10 @@ from tunesmith.metrics.intervals import Interval
 from tunesmith.pipeline import learning, page
 from tunesmith.pipeline.charts import percent
 from tunesmith.pipeline.chat_rows import calls_of, said
-from tunesmith.pipeline.report import FEW_ROWS, compared, duration, receipt
+from tunesmith.pipeline.report import compared, duration, receipt
 from tunesmith.pipeline.results import EvaluatedText
 from tunesmith.pipeline.run_facts import RunFacts
+from tunesmith.pipeline.verdict import FEW_ROWS
 
 
 class Metric(NamedTuple):

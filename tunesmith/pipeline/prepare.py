@@ -196,6 +196,7 @@ def _result(config: PrepareConfig, outcome: Outcome, journal: Journal) -> Prepar
     total = sum(outcome.natural[label] for label in labels)
     return Prepared(
         task=outcome.task,
+        files=dict(zip(("table", "validation"), outcome.files, strict=False)),
         name=Path(config.table).name.partition(".")[0],
         train=f"{FOLDERS['prepare']}/{SIDES['train']}",
         validation=f"{FOLDERS['prepare']}/{SIDES['validation']}",

@@ -20,7 +20,6 @@ from tunesmith.data.findings import Finding, counted, enumerated
 from tunesmith.data.journal import Journal
 from tunesmith.data.labels.agreement import Agreement, agreement
 from tunesmith.data.labels.ballots import read_ballots
-from tunesmith.data.labels.review import read_review
 from tunesmith.data.labels.spellings import (
     Spelling,
     decisions,
@@ -39,6 +38,7 @@ from tunesmith.data.sides import balance, split
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.events import Decision
+from tunesmith.pipeline import review_rows
 from tunesmith.pipeline.classify_rows import Work, read_rows, row_times, settle_columns
 from tunesmith.pipeline.data_facts import Duplicates, Votes
 from tunesmith.pipeline.prepared_rows import Outcome, near_groups, placed, split_rows
@@ -156,26 +156,16 @@ def _vote(
     """Rows with one `label` each, and those for people to review, where annotators tie."""
     cells, config, journal = work.cells, work.config, work.journal
     if work.columns.rater is None and len(work.columns.labels) == 1:
-        return rows.rename({cells[0]: "label"}), None
+        rows = rows.rename({cells[0]: "label"})
+        return (review_rows.decide(rows, work, labels) if config.review else rows), None
     rows = work.with_text(rows)
     ballots, step = read_ballots(undecided(rows), work.columns, cells)
     rows = journal.take(rows, step)
     agreed = agreement(ballots)
     journal.find([agreed.finding()] if agreed else [])
     shares = _dawid_skene(ballots, work) if config.vote_by == "dawid-skene" else None
-    named = rows.with_columns(
-        pl.col("source")
-        .cast(pl.String)
-        .replace({source: path.name for source, path in work.files.items()})
-        .alias("file")
-    )
-    decided = None
-    if config.review:
-        review = read_review(
-            Path(config.review), named.select("row", "file", "line", "text"), labels
-        )
-        journal.find(review.findings)
-        decided = review.decided
+    named = review_rows.named(rows, work)
+    decided = review_rows.decisions(named, work, labels)
     ties = "share" if config.vote_by == "soft" else config.ties
     rows, step, tied = settle_ballots(rows, ballots, ties, shares=shares, decided=decided)
     if config.vote_by == "soft":
@@ -184,8 +174,8 @@ def _vote(
         value = "soft: every label counts by its share of them"
         journal.decide([Decision(what="votes", value=value, reason=why)])
     work.votes = _votes(ballots, tied.height, agreed, config.vote_by)
-    review_rows = _review(tied, named, work) if tied.height else None
-    return journal.take(rows.drop("text"), step), review_rows
+    listed = review_rows.tied(tied, named, work) if tied.height else None
+    return journal.take(rows.drop("text"), step), listed
 
 
 def _votes(ballots: pl.DataFrame, ties: int, agreed: Agreement | None, method: str) -> Votes:
@@ -214,17 +204,6 @@ def _dawid_skene(ballots: pl.DataFrame, work: Work) -> pl.DataFrame:
         fix = "The raters may disagree too much to be weighed; compare with --vote-by majority."
         work.journal.find([Finding("warning", None, what, fix)])
     return found.shares
-
-
-def _review(tied: pl.DataFrame, named: pl.DataFrame, work: Work) -> pl.DataFrame:
-    """What review.csv holds: the tied rows, the votes, and an empty column for the decision."""
-    files = tied.join(named.select("row", "file"), on="row", how="left", maintain_order="left")
-    labels = work.columns.labels
-    given = [pl.col("votes")]
-    if len(labels) > 1:
-        pairs = zip(work.cells, labels, strict=True)
-        given = [pl.col(cell).alias(f"label: {name}") for cell, name in pairs]
-    return files.select("file", "line", "text", *given, pl.lit("").alias("decision"))
 
 
 def _drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page that says how good a model is, in plain words.
+"""report.html: one self-contained page that says how good a model of labels is, in plain words.
 
 Knows: what a reader wants to see, in which order; the words around the numbers.
 Does not know: where the numbers come from, nor how to measure anything.
@@ -6,73 +6,66 @@ Does not know: where the numbers come from, nor how to measure anything.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
-from tunesmith.metrics.classification import OTHER, Bin, ClassScore
-from tunesmith.metrics.intervals import Interval
+from tunesmith.metrics.abstaining import Abstaining, Point
+from tunesmith.metrics.classification import OTHER, Bin, ClassificationScores
+from tunesmith.metrics.confusion import MixedUp, side_by_side
+from tunesmith.metrics.slices import Slice
 from tunesmith.pipeline import learning, page
-from tunesmith.pipeline.charts import percent
-from tunesmith.pipeline.results import Parity
+from tunesmith.pipeline.advice import TOP
+from tunesmith.pipeline.report_rows import AnsweredRow, Flipped, Needy
+from tunesmith.pipeline.results import Advice, Parity, Running
 from tunesmith.pipeline.run_facts import RunFacts
+from tunesmith.pipeline.rundir import write_atomic
+from tunesmith.pipeline.teaching import Lessons
+from tunesmith.pipeline.verdict import Judged, best_of, points, span, verdict, worth
 
 MAX_TABLE = 25
 """Labels up to which the confusion matrix is a table with numbers; above, a heat map."""
-FEW_ROWS = 100
+MAX_ALPHABETIC = 12
+"""Labels up to which they stand in the order of the alphabet; above, mixed-up ones side by side."""
+TARGETS = (0.9, 0.95, 0.99)
+"""Shares right for which a threshold is told."""
+COVERAGES = (0.5, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
-    """A baseline's scores on the same rows; `gain`: our accuracy minus its own."""
-
-    title: str
-    description: str
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-    gain_interval: Interval | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnsweredRow:
-    """A held-out row and its answer; probabilities 0 to 1, None where unknown."""
-
-    text: str
-    gold: str
-    predicted: str | None
-    probability: float | None = None
-    gold_probability: float | None = None
-    line: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportData(RunFacts):
+class ReportData(RunFacts, Judged):
     """All that the report shows. Scores are shares of 1; orders are kept as given."""
 
-    num_examples: int
-    labels: Sequence[str]
-    metrics: Mapping[str, float]
-    """accuracy, {precision,recall,f1}_{macro,weighted}; log_loss, expected_calibration_error."""
-    intervals: Mapping[str, Interval]
-    per_class: Sequence[ClassScore]
     confusion: Sequence[Sequence[int]]
     """Rows by label and answer; a column more than labels is "(other)"."""
+    pairs: Sequence[MixedUp] = ()
+    """The labels that are mixed up most."""
     natural: Mapping[str, float] = field(default_factory=dict)
     """The same metrics on the natural class shares."""
     natural_shares: Mapping[str, float] = field(default_factory=dict)
+    balanced: Mapping[str, float] = field(default_factory=dict)
+    """The same with all labels equally frequent."""
     calibration: Sequence[Bin] = ()
-    baselines: Sequence[Rival] = ()
+    abstaining: Abstaining | None = None
+    slices: Sequence[Slice] = ()
+    flipped: Sequence[Flipped] = ()
+    """One for each of `against`."""
+    running: Running | None = None
+    left_out: Sequence[str] = ()
     mistakes: Sequence[AnsweredRow] = ()
     """Rows answered wrongly, the worst first: lowest probability of the right label."""
     num_worst: int = 30
     """Mistakes listed on their own; more are shown behind pairs of labels."""
-    num_votes: int = 1
-    """Answers drawn for each row, of which the most frequent one counts."""
-    num_tied: int = 0
+    advice: Sequence[Advice] = ()
+    lessons: Lessons | None = None
+    needy: Sequence[Needy] = ()
+    review: str | None = None
     verdict: Sequence[str] = ()
     """Sentences for the top. Empty: written from the numbers (see `verdict`)."""
     train_counts: Mapping[str, int] = field(default_factory=dict)
@@ -81,6 +74,8 @@ class ReportData(RunFacts):
 
 def write_report(data: ReportData, path: Path) -> None:
     """Write the page to `path`, whole or not at all. Raises: StorageError."""
+    growth = data.lessons.growth if data.lessons else None
+    overall = growth.overall if growth else None
     html = _page().render(
         data=data,
         sentences=list(data.verdict) or verdict(data),
@@ -88,7 +83,23 @@ def write_report(data: ReportData, path: Path) -> None:
         columns=[*data.labels, OTHER][: len(data.confusion[0])],
         pairs=confused_pairs(data),
         classes=sorted(data.per_class, key=lambda c: (not c.support, c.f1, c.label)),
-        alone=automation(data.calibration),
+        learned=list(zip(overall.sizes, overall.scores, strict=True)) if overall else [],
+        thresholds=thresholds(data.abstaining) if data.abstaining else [],
+        coverages=coverages(data.abstaining) if data.abstaining else [],
+        others=sorted(data.baselines, key=lambda b: -b.metrics["accuracy"]),
+        best=best_of(data.baselines),
+        worth=worth(data.baselines),
+        top=TOP,
+        shares=[
+            (title, some)
+            for title, some in (
+                ("held-out rows", data.metrics),
+                ("natural shares", data.natural),
+                ("all labels alike", data.balanced),
+            )
+            if some
+        ],
+        measures=[(key, *words) for key, words in MEASURES.items() if key in data.metrics],
         receipt=receipt(data.fates),
         learning=learning.curves(data),
         legend=learning.legend(data),
@@ -98,60 +109,43 @@ def write_report(data: ReportData, path: Path) -> None:
     page.write(path, html)
 
 
+def write_numbers(data: ReportData, path: Path) -> None:
+    """Write all that the page shows as JSON. Raises: StorageError."""
+    write_atomic(path, json.dumps(_plain(asdict(data)), indent=1).encode() + b"\n")
+
+
+def _plain(value: Any) -> Any:
+    """Without what JSON has no word for: nan, arrays."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MEASURES = {
+    "accuracy": ("Accuracy", "share"),
+    "balanced_accuracy": ("Balanced accuracy", "share"),
+    "precision_macro": ("Precision, macro", "share"),
+    "recall_macro": ("Recall, macro", "share"),
+    "f1_macro": ("F1, macro", "share"),
+    "precision_micro": ("Precision, micro", "share"),
+    "recall_micro": ("Recall, micro", "share"),
+    "f1_micro": ("F1, micro", "share"),
+    "precision_weighted": ("Precision, weighted", "share"),
+    "recall_weighted": ("Recall, weighted", "share"),
+    "f1_weighted": ("F1, weighted", "share"),
+    "log_loss": ("Log loss", "number"),
+    "brier": ("Brier score", "number"),
+    "expected_calibration_error": ("Expected calibration error", "share"),
+}
+"""Metric → its title, and how it is written."""
 TILES = (
     ("Accuracy", "accuracy", "of all texts get the right label"),
     ("F1, macro", "f1_macro", "precision and recall in one number, all labels counting alike"),
     ("Precision, macro", "precision_macro", "how often it is right when it gives a label"),
     ("Recall, macro", "recall_macro", "how many of a label’s texts it finds"),
 )
-
-
-def verdict(data: ReportData) -> list[str]:
-    """How good the model is, whether tuning was worth it, and where it is weak, in sentences."""
-    accuracy, n = data.metrics["accuracy"], data.num_examples
-    share = "Every one" if accuracy == 1 else percent(accuracy)
-    words = f"{share} of {n:,} held-out texts {'is' if accuracy == 1 else 'are'} labelled correctly"
-    if span := data.intervals.get("accuracy"):
-        words += f" (95\u202f%\u00a0sure: between {_span(span)})"
-    out = [words + "."]
-    if data.baselines:
-        ranked = sorted(data.baselines, key=lambda b: -b.metrics["accuracy"])
-        reached = "; ".join(f"{b.title} {percent(b.metrics['accuracy'])}" for b in ranked)
-        out.append(f"On the same rows: {reached}.")
-        out.append(_worth(data, ranked[0]))
-    if data.num_votes > 1:
-        drawn = f"The most frequent of {data.num_votes} answers to each text counts"
-        tied = f"; on {data.num_tied:,} of {n:,} they tied, and the likelier one counts"
-        out.append(f"{drawn}{tied if data.num_tied else ''}.")
-    if n < FEW_ROWS:
-        out.append(f"Only {n:,} rows were held out, so take these numbers as rough.")
-    weakest = min((c for c in data.per_class if c.support), key=lambda c: c.f1)
-    if len(data.labels) > 2 and weakest.f1 < 0.9:
-        out.append(f"It is least reliable on “{weakest.label}” (F1 {percent(weakest.f1)}).")
-    return out
-
-
-def _worth(data: ReportData, best: Rival) -> str:
-    gain = data.metrics["accuracy"] - best.metrics["accuracy"]
-    points = f"{100 * abs(gain):.1f} points"
-    if best.gain_interval is None:
-        return f"That is {points} {'more' if gain >= 0 else 'less'} than the best of these."
-    low, high = (f"{100 * end:.1f}" for end in sorted(map(abs, best.gain_interval)))
-    if best.gain_interval[0] > 0:
-        return (
-            f"Tuning was worth it: {points} above the best of these "
-            f"(95\u202f%\u00a0sure: {low} to {high})."
-        )
-    if best.gain_interval[1] < 0:
-        return (
-            f"Tuning was not worth it: the best of these is {points} better "
-            f"(95\u202f%\u00a0sure: {low} to {high}), and cheaper to run."
-        )
-    low, high = (f"{100 * end:+.1f}" for end in best.gain_interval)
-    return (
-        f"The difference to the best of these, {100 * gain:+.1f} points, may be chance "
-        f"(95\u202f%\u00a0sure: {low} to {high})."
-    ).replace("-", "−")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +183,30 @@ def confused_pairs(data: ReportData, *, most: int = 60, examples: int = 5) -> li
     return sorted(found, key=lambda p: (-p.num_rows, -p.share, p.gold, p.predicted))[:most]
 
 
-def automation(bins: Sequence[Bin]) -> list[tuple[float, float, float]]:
-    """(least probability, share of texts at or above it, share right among these), rising."""
-    total = sum(b.num_rows for b in bins)
-    out = []
-    for least in (0.5, 0.7, 0.8, 0.9):
-        above = [b for b in bins if b.low >= least - 1e-9]
-        if rows := sum(b.num_rows for b in above):
-            out.append((least, rows / total, sum(b.num_rows * b.accuracy for b in above) / rows))
-    return out
+def arranged(scores: ClassificationScores) -> tuple[list[str], list[list[int]]]:
+    """Labels and confusion table for the page: many labels with mixed-up ones side by side."""
+    table, labels = scores.confusion, list(scores.labels)
+    if len(labels) <= MAX_ALPHABETIC:
+        return labels, table
+    order = side_by_side(scores.counts)
+    columns = [*order, *range(len(labels), len(scores.columns))]
+    return [labels[i] for i in order], [[table[i][j] for j in columns] for i in order]
+
+
+def thresholds(found: Abstaining) -> list[tuple[float, Point | None]]:
+    """(share right, the point that surely reaches it) for each target."""
+    return [(target, found.reaching(target)) for target in TARGETS]
+
+
+def coverages(found: Abstaining) -> list[Point]:
+    """The points nearest to a few shares of the rows, each once."""
+    nearest = (min(found.points, key=lambda p: abs(p.coverage - c)) for c in COVERAGES)
+    return list(dict.fromkeys(nearest)) if found.points else []
+
+
+def money(cost: float | None) -> str:
+    """What 1,000 requests cost, as a reader sees it."""
+    return "unknown" if cost is None else "nothing" if cost == 0 else f"{cost:,.2f}"
 
 
 def receipt(fates: Mapping[str, int]) -> list[tuple[str, int, str]]:
@@ -250,15 +259,14 @@ def compared(parity: Parity) -> str:
     return words
 
 
-def _span(interval: Interval) -> str:
-    return f"{100 * interval[0]:.1f} and {percent(interval[1])}"
-
-
 @cache
 def _page() -> jinja2.Template:
     words: dict[str, Callable[..., str]] = {
         "duration": duration,
         "compared": compared,
-        "span": _span,
+        "span": span,
+        "ends": lambda interval: span(interval).replace(" and ", " to "),
+        "points": points,
+        "money": money,
     }
     return page.template("report.html.jinja", words)

@@ -10,6 +10,11 @@ from typing import Any, Literal
 
 from tunesmith.data.findings import Finding
 from tunesmith.events import Decision
+from tunesmith.metrics.flips import Flips
+from tunesmith.metrics.intervals import Interval
+from tunesmith.metrics.significance import Comparison
+
+Worth = Literal["yes", "no", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +23,8 @@ class Prepared:
 
     task: str
     """classify; chat, for answers to be written; preference, for pairs of a better and a worse."""
+    files: dict[str, str] = field(default_factory=dict)
+    """table, and validation where it is given → the file's name."""
     name: str
     """The table's stem; names the run and ends up in the model's name."""
     train: str
@@ -71,6 +78,7 @@ class Uploaded:
     train_file: str
     train_sha256: str
     validation_file: str
+    """Empty: none was sent."""
     validation_sha256: str
     num_sent: int
     """Files that had to travel; the others were there already."""
@@ -133,17 +141,47 @@ class Deployed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineScores:
-    """What a cheap classifier reaches on the same rows."""
+class Rival:
+    """What something else than the tuned model reaches on the same rows."""
 
     name: str
     title: str
+    """As it reads in a sentence."""
     description: str
     metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    gain: float
-    """The tuned model's accuracy minus this one's."""
-    gain_interval: tuple[float, float]
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    """Of the right answers, ours against theirs."""
+    gains: dict[str, float] = field(default_factory=dict)
+    """Metric → the tuned model's score minus this one's."""
+    gain_intervals: dict[str, Interval] = field(default_factory=dict)
+    flips: Flips | None = None
+    """Rows by number, from 0: mended are those that we alone answer rightly."""
+    running: Running | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What it takes to answer."""
+
+    cost: float | None = None
+    """Of 1,000 requests, in money; 0: on machines of your own; None: unknown."""
+    seconds: float | None = None
+    """Median of a request, one at a time; None: there is no endpoint to measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """Something to change, and why."""
+
+    kind: str
+    """leak, noise, confusion, shift, more rows, or what the curves show, such as overfitting."""
+    evidence: str
+    change: str
+    expected: str
+    gain: float | None = None
+    """Expected, of the accuracy; None: nobody can tell, or it is not about that."""
+    gain_interval: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +197,22 @@ class Evaluated:
     """label, precision, recall, f1, support."""
     natural: dict[str, float]
     """The metrics re-weighted to the natural class shares."""
-    baselines: tuple[BaselineScores, ...]
+    balanced: dict[str, float] = field(default_factory=dict)
+    """The same with all labels equally frequent."""
+    baselines: tuple[Rival, ...]
+    left_out: tuple[str, ...] = ()
+    """Baselines that could not be asked, and what else was not looked at, in sentences."""
+    against: tuple[Rival, ...] = ()
+    """Other tuned models, by the name that was given for them."""
+    running: Running | None = None
+    worth: Worth | None = None
+    """Whether tuning was worth it: better than the best of the baselines; None: there is none."""
+    advice: tuple[Advice, ...] = ()
+    """What to change, what helps most first."""
+    noise: float | None = None
+    """Estimated share of wrong labels among the training rows."""
+    review: str | None = None
+    """The training rows by how probably their label is wrong, to be given to prepare --review."""
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     """Row: true label, column: predicted, both in the order of `labels`; one more column where
@@ -167,6 +220,8 @@ class Evaluated:
     verdict: tuple[str, ...]
     """How good it is and whether tuning was worth it, in sentences."""
     report: str
+    numbers: str = ""
+    """All that the report shows, as JSON."""
     predictions: str
     num_cut: int = 0
     """Texts longer than the model reads."""
@@ -216,6 +271,78 @@ class EvaluatedText:
     report: str
     predictions: str
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """One training of an iteration."""
+
+    number: int
+    """From 0; people read it from 1."""
+    state: Literal["running", "done", "pruned", "stopped", "failed"]
+    """pruned: its curve fell behind; stopped: the budget was spent."""
+    settings: dict[str, str | float | int | bool | None]
+    """Setting → value, of those that are not as usual."""
+    params: dict[str, str | float | int | bool | None] = field(default_factory=dict)
+    """All settings that are varied, with their values as they were drawn."""
+    score: float | None = None
+    """On the rows that choose; None where the trial did not come to its end."""
+    error: float | None = None
+    """Standard error of the score, where it is known."""
+    num_rows: int | None = None
+    """Rows that it was measured on."""
+    looks: tuple[float, ...] = ()
+    """Accuracy on the dev slice, or the loss, at each look while it trained."""
+    seconds: float = 0.0
+    cost: float = 0.0
+    job: str = ""
+    model: str = ""
+    method: str = ""
+    """What the trial ended with: head, full, lora, qlora."""
+    why: str = ""
+    """Why it was stopped, or failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """All trials, and the one that was chosen."""
+
+    metric: str
+    target: str | None
+    reached: bool | None
+    """Whether the chosen trial meets the target on the rows that choose; None: no target."""
+    ended: str
+    """Why the search is over: target, time, money, trials, exhausted, failures."""
+    choosing: Decision
+    """On which rows trials were compared."""
+    trials: tuple[TrialResult, ...]
+    chosen: int
+    importances: dict[str, float]
+    """Setting → its share of the differences between scores; empty: too few trials to say."""
+    seconds: float
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iterated:
+    """The chosen trial's model, and how its score held on rows that chose nothing."""
+
+    model: str
+    run_dir: str
+    """The chosen trial's own run directory, with everything a run leaves."""
+    searched: Searched
+    final: dict[str, float]
+    """The chosen model's metrics on the rows of the final score."""
+    final_interval: tuple[float, float] | None
+    """Of the metric by which trials were chosen: its 95 % interval there."""
+    drop: float | None
+    """How much worse the chosen trial is there than on the rows that chose it; below 0: better."""
+    optimism: float | None
+    """How much worse to expect, at most, because it is the best of so many trials."""
+    verdict: tuple[str, ...]
+    report: str
+    table: str
+    """All trials as CSV."""
 
 
 Result = Prepared | Uploaded | Trained | Deployed | Evaluated | EvaluatedText

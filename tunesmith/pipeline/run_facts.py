@@ -6,16 +6,19 @@ Does not know: what was scored, or how a page looks.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from tunesmith.config import PrepareConfig, from_dict
 from tunesmith.data.findings import Finding
+from tunesmith.errors import storage_errors
 from tunesmith.events import Decision, read_events
 from tunesmith.metrics.curves import Diagnosis
 from tunesmith.pipeline.results import Deployed, Parity, Prepared, Trained
-from tunesmith.pipeline.rundir import FOLDERS, RunDir
+from tunesmith.pipeline.rundir import CONFIG, FOLDERS, RunDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +155,11 @@ def scored_lines(prepared: Prepared, run_dir: RunDir) -> list[int]:
     lines: list[int] = rows.filter(pl.col("split") == side)["line"].to_list()
     assert len(lines) == prepared.num_scored
     return lines
+
+
+def prepared_as(run_dir: RunDir) -> PrepareConfig:
+    """The settings of prepare as they were settled. Raises: ConfigError, StorageError."""
+    place = run_dir.path / FOLDERS["prepare"] / CONFIG
+    with storage_errors(place):
+        found = tomllib.loads(place.read_text(encoding="utf-8"))
+    return from_dict(PrepareConfig, found, str(place))

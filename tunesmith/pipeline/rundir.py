@@ -24,7 +24,7 @@ from tunesmith.errors import StateError, StorageError, storage_error
 T = TypeVar("T")
 
 VERBS = ("prepare", "upload", "train", "deploy", "evaluate")
-FOLDERS = {verb: f"{number:02}-{verb}" for number, verb in enumerate(VERBS, start=1)}
+FOLDERS = {verb: f"{number:02}-{verb}" for number, verb in enumerate((*VERBS, "iterate"), start=1)}
 RESULT = "result.json"
 CONFIG = "config.toml"
 
@@ -111,6 +111,10 @@ class RunDir:
         """The verb's result whatever it was made from, or None when there is none."""
         found = self._read(verb) or {}
         return self.load(verb, kind, str(found.get("inputs")))
+
+    def inputs(self, verb: str) -> str:
+        """The digest stored with the verb's result; empty where there is none."""
+        return str((self._read(verb) or {}).get("inputs", ""))
 
     def save(self, verb: str, result: object, inputs: str, config_toml: str = "") -> None:
         """Write the verb's config.toml and then, last and in one step, its result.json.

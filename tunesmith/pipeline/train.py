@@ -167,7 +167,7 @@ def _request(
     return wire.JobCreate(
         model=_full_path(base),
         training_file=uploaded.train_file,
-        validation_file=uploaded.validation_file,
+        validation_file=uploaded.validation_file or None,
         suffix=_suffix(config, prepared),
         seed=config.train.seed,
         method=_method(config, prepared),

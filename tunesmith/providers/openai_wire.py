@@ -19,6 +19,7 @@ from tunesmith import wire
 from tunesmith.errors import (
     NotAllowed,
     NotFound,
+    NotOffered,
     ProviderError,
     RequestError,
     TunesmithError,
@@ -34,9 +35,11 @@ from tunesmith.providers.provider import (
     Reply,
     Writing,
 )
-from tunesmith.providers.replies import read_answer, read_replies
+from tunesmith.providers.replies import read_answer, read_replies, read_vectors
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from openai import APIStatusError, OpenAI
 
 A = TypeVar("A")
@@ -46,6 +49,9 @@ PAGE = 100
 SILENCE = 60.0  # seconds for which `follow` waits for a server that has stopped answering
 TOP_LOGPROBS = 20
 PATIENCE = 3600.0  # seconds for a written answer: on a small machine, with many others under way
+EMBEDDED = 256
+"""Texts in one request for embeddings: fewer than any endpoint allows."""
+NO_ROUTE = 501
 TOO_LONG = "context_length_exceeded"
 
 
@@ -202,6 +208,14 @@ class OpenAIWire:
             for reply in replies:
                 yield i, reply
 
+    def embed(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        starts = range(0, len(texts), EMBEDDED)
+        parts = [texts[start : start + EMBEDDED] for start in starts]
+        for k, vectors in _all_of(partial(self._embed, model), parts, concurrency):
+            yield from enumerate(vectors, starts[k])
+
     def stream(
         self, model: str, conversation: Conversation, *, writing: Writing = GREEDY
     ) -> Iterator[str]:
@@ -223,6 +237,21 @@ class OpenAIWire:
             # The plain body: building the SDK's typed objects takes longer than the request.
             reply: Any = client.post("/chat/completions", cast_to=object, body=body)
         return read_answer(reply, time.perf_counter() - started)
+
+    def _embed(self, model: str, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        body = {"model": model, "input": list(texts), "encoding_format": "base64"}
+        try:
+            with self._asking() as client:
+                reply: Any = client.post(
+                    "/embeddings", cast_to=object, body=body, options={"timeout": PATIENCE}
+                )
+        except RequestError as error:
+            raise NotOffered(f"{model} gives no embeddings here: {error.what}") from error
+        except ProviderError as error:
+            if error.status != NO_ROUTE:
+                raise
+            raise NotOffered(f"{self.place} has no embeddings.") from error
+        return read_vectors(reply)
 
     def _write(self, model: str, writing: Writing, asked: Conversation) -> list[Reply]:
         started = time.perf_counter()

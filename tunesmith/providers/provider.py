@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith import wire
 from tunesmith.errors import ProviderError
 from tunesmith.metrics.generation import Call
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +193,14 @@ class Provider(Protocol):
         index that many times in a row.
 
         A prompt longer than the model reads is answered by a reply that says so in `refused`.
+        """
+
+    def embed(
+        self, model: str, texts: Sequence[str], *, concurrency: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Each text's index and its vector, in the order in which vectors come.
+
+        Raises: NotOffered where this model gives none, or the provider has no embeddings.
         """
 
     def stream(

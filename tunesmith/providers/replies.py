@@ -6,13 +6,18 @@ Does not know: how it was asked for.
 from __future__ import annotations
 
 import math
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ProviderError
 from tunesmith.metrics.generation import Call
 from tunesmith.providers.provider import Answer, Reply
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def read_answer(body: Any, seconds: float) -> Answer:
@@ -39,6 +44,21 @@ def read_replies(body: Any, seconds: float) -> list[Reply]:
         if not choices:
             raise IndexError("choices")
         return [_reply(choice, usage, seconds) for choice in choices]
+
+
+def read_vectors(body: Any) -> list[NDArray[np.float32]]:
+    """Embeddings in the order of their texts: base64 of little-endian float32, or plain numbers, as
+    some endpoints give whatever is asked. Raises: ProviderError when there are none."""
+    import numpy as np
+
+    with _complete():
+        given = [one["embedding"] for one in sorted(body["data"], key=lambda one: one["index"])]
+    return [
+        np.frombuffer(b64decode(vector), "<f4")
+        if isinstance(vector, str)
+        else np.array(vector, np.float32)
+        for vector in given
+    ]
 
 
 def _reply(choice: Mapping[str, Any], usage: Mapping[str, Any], seconds: float) -> Reply:
