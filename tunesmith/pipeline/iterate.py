@@ -116,19 +116,32 @@ def iterate(config: RunConfig, shop: Workshop, *, clock: Clock = time.monotonic)
     searched, run_dir = _search(course, prepared, dimensions, goal, clock)
     yield searched
 
-    best = searched.trials[searched.chosen]
-    settled, _ = course.settled(best.settings)
-    home, learned = complete(course, best.settings, run_dir)
-    run_dir.write(CONFIG, to_toml(settled))
+    settled, home, learned = _whole(course, searched, run_dir)
     trained = train(settled, learned, selection.uploaded, home)
     yield (deployed := deploy(settled.deploy, trained, home))
     yield (evaluated := evaluate(settled.evaluate, learned, trained, deployed, home))
     result = _iterated(searched, evaluated, run_dir, shop.run_dir)
     report = IterateReport(result=result, dimensions=dimensions, title=prepared.name)
-    result = replace(result, verdict=tuple(verdict(report)))
-    write_iterate_report(replace(report, result=result), shop.run_dir.path)
-    shop.run_dir.save("iterate", result, made_from, to_toml(config.iterate))
-    yield result
+    yield _reported(report, config, shop.run_dir, made_from)
+
+
+def _whole(
+    course: Course, searched: Searched, run_dir: RunDir
+) -> tuple[RunConfig, Workshop, Prepared]:
+    """The chosen trial as a run that goes on after its training."""
+    settings = searched.trials[searched.chosen].settings
+    settled, _ = course.settled(settings)
+    home, learned = complete(course, settings, run_dir)
+    run_dir.write(CONFIG, to_toml(settled))
+    return settled, home, learned
+
+
+def _reported(report: IterateReport, config: RunConfig, home: RunDir, made_from: str) -> Iterated:
+    """The result with its verdict, kept with its page and table."""
+    result = replace(report.result, verdict=tuple(verdict(report)))
+    write_iterate_report(replace(report, result=result), home.path)
+    home.save("iterate", result, made_from, to_toml(config.iterate))
+    return result
 
 
 def _inputs(config: RunConfig, prepared: Prepared, shop: Workshop) -> str:

@@ -15,7 +15,14 @@ from typing import Any, Literal
 
 from tunesmith import wire
 from tunesmith.config import RunConfig
-from tunesmith.errors import JobFailed, RequestError, TunesmithError, storage_errors
+from tunesmith.errors import (
+    JobFailed,
+    NotAllowed,
+    RequestError,
+    StorageError,
+    TunesmithError,
+    storage_errors,
+)
 from tunesmith.events import Event
 from tunesmith.pipeline.results import Prepared, Trained
 from tunesmith.pipeline.rundir import FOLDERS, RESULT, RunDir, write_atomic
@@ -92,7 +99,7 @@ class Trial:
     _live: dict[str, Any] = field(default_factory=dict, init=False)
 
     def run(self) -> Ended:
-        """Train, measure, and say how it went. Raises: ProviderError, StorageError."""
+        """Train, measure, and say how it went. Raises: ProviderError, StorageError, NotAllowed."""
         began = time.monotonic()
         shop = replace(self.course.shop, run_dir=self.run_dir, report=self._watch)
         trained = None
@@ -102,6 +109,8 @@ class Trial:
                 keep_receipt(self.course, self.run_dir)
             trained = train(config, prepared, self.course.selection.uploaded, shop)
             measured = self.course.selection.measure(trained, shop)
+        except (StorageError, NotAllowed):  # nothing that other settings could change
+            raise
         except (JobFailed, RequestError) as error:
             state: State = self.stopping or "failed"
             why = self.why or error.what
