@@ -97,7 +97,7 @@ def ours(task: Task, options: Mapping[str, Any]) -> Found:
     """The training process on a job that takes its rows once."""
     from tunesmith.training import machine
     from tunesmith.training.__main__ import run
-    from tunesmith.training.packs import needed, num_trained, steps_of_epoch
+    from tunesmith.training.causal.packs import needed, num_trained, steps_of_epoch
 
     rows = task.rows("train")
     with tempfile.TemporaryDirectory() as name:

@@ -25,10 +25,10 @@ from benchmarks import compare
 from tunesmith import catalog, wire
 from tunesmith.model import classifier
 from tunesmith.model.precision import faster
-from tunesmith.training import examples
 from tunesmith.training.__main__ import keep_freed_memory
 from tunesmith.training.batches import steps_of_epoch
-from tunesmith.training.classifier import ClassifierLearner, Looks
+from tunesmith.training.classify import examples
+from tunesmith.training.classify.learner import ClassifierLearner, Looks
 from tunesmith.training.job import Job
 from tunesmith.training.loop import Plan, tune
 

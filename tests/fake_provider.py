@@ -21,7 +21,7 @@ import numpy as np
 
 from tunesmith import wire
 from tunesmith.errors import NotFound, NotOffered, ProviderError, RequestError
-from tunesmith.pipeline.chat_rows import ChatRow, read_chat_row, said
+from tunesmith.pipeline.evaluating.writing.chat_rows import ChatRow, read_chat_row, said
 from tunesmith.providers.provider import (
     GREEDY,
     Answer,

@@ -95,7 +95,7 @@ def test_ctrl_c_says_how_to_go_on(here, table, provider, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tunesmith.pipeline.search.wait", interrupt)
+    monkeypatch.setattr("tunesmith.pipeline.iterating.search.wait", interrupt)
     ended = here("iterate", table, "--run-dir", "r", *FAST, *SEARCH)
     assert ended.code == 130
     assert "Stopped. To go on: tunesmith iterate r" in ended.err

@@ -8,8 +8,8 @@ from tunesmith.metrics.confusion import MixedUp
 from tunesmith.metrics.curves import Diagnosis, Point, diagnose
 from tunesmith.metrics.learning_curve import Growth, LearningCurve
 from tunesmith.metrics.shift import Shift
-from tunesmith.pipeline.advice import Evidence, advise, grown, neediest
-from tunesmith.pipeline.teaching import Leaks, Lessons, Noise
+from tunesmith.pipeline.evaluating.labels.advice import Evidence, advise, grown, neediest
+from tunesmith.pipeline.evaluating.labels.teaching import Leaks, Lessons, Noise
 
 
 def growth(label: str = "", *, exponent: float = 0.3, score: float = 0.8, gain: float = 0.04):

@@ -7,7 +7,8 @@ import pytest
 from html_page import Page
 
 from tunesmith.events import Decision
-from tunesmith.pipeline.chat_report import (
+from tunesmith.pipeline.evaluating.run_facts import CurvePoint
+from tunesmith.pipeline.evaluating.writing.report import (
     METRICS,
     AnswerRow,
     ChatReportData,
@@ -19,7 +20,6 @@ from tunesmith.pipeline.chat_report import (
     write_chat_report,
 )
 from tunesmith.pipeline.results import EvaluatedText, Parity, UntunedScores
-from tunesmith.pipeline.run_facts import CurvePoint
 
 NASTY = "<script>alert('x')</script> & \"quotes\" \ud83d \u202e {{ 7 * 7 }}"
 

@@ -14,7 +14,7 @@ from tunesmith.config import PrepareConfig, RunConfig
 from tunesmith.errors import ConfigError, DataError, NotFound, NotOffered
 from tunesmith.pipeline import RunDir, Workshop
 from tunesmith.pipeline.compare import compare
-from tunesmith.pipeline.compare_report import changed, write_compare
+from tunesmith.pipeline.evaluating.labels.compare_report import changed, write_compare
 
 
 @pytest.fixture

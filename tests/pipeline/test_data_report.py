@@ -19,7 +19,7 @@ from tunesmith.data.texts import tokens
 from tunesmith.data.texts.tokens import Counted, Reader, reader
 from tunesmith.errors import StorageError
 from tunesmith.events import Decision
-from tunesmith.pipeline.data_facts import (
+from tunesmith.pipeline.preparing.facts import (
     DataFacts,
     Duplicates,
     ExampleRow,
@@ -30,7 +30,7 @@ from tunesmith.pipeline.data_facts import (
     quoted_lines,
     trained,
 )
-from tunesmith.pipeline.data_report import (
+from tunesmith.pipeline.preparing.report import (
     MAX_FINDINGS,
     MAX_LABELS,
     MAX_TURNS,

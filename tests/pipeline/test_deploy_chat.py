@@ -148,7 +148,7 @@ def test_without_log_probabilities_the_tokens_are_compared(deploy):
 def test_without_tokens_the_texts_are_compared_and_it_is_said(deploy, shop):
     parity = deploy(lambda reply: replace(reply, ids=None, logprobs=None, text=reply.text + "\n"))
     assert (parity.passed, parity.by, parity.max_logprob_gap) == (True, "texts", None)
-    from tunesmith.pipeline.report import compared
+    from tunesmith.pipeline.evaluating.labels.report import compared
 
     assert "8 got the trainer’s own text; it gives no log-probabilities" in compared(parity)
 

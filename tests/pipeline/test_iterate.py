@@ -66,7 +66,7 @@ def test_killed_it_follows_its_job_on_and_repeats_nothing(config, shop, provider
             raise Killed
 
     provider.while_following = kill
-    monkeypatch.setattr("tunesmith.pipeline.trials.Trial.stop", lambda *_: None)
+    monkeypatch.setattr("tunesmith.pipeline.iterating.trials.Trial.stop", lambda *_: None)
     with pytest.raises(Killed):
         iterate(asked(config), shop)
     monkeypatch.undo()
@@ -107,7 +107,7 @@ def test_ctrl_c_cancels_the_job_and_keeps_the_study(config, shop, provider, monk
 
     provider.while_following, provider.cancel = follow, cancel
     with monkeypatch.context() as patch:
-        patch.setattr("tunesmith.pipeline.search.wait", interrupt)
+        patch.setattr("tunesmith.pipeline.iterating.search.wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             iterate(asked(config), shop)
     assert [job.status for job in provider.jobs()] == ["cancelled"]

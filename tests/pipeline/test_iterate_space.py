@@ -6,9 +6,9 @@ import pytest
 
 from tunesmith.config import IterateConfig, PrepareConfig, RunConfig, TrainConfig
 from tunesmith.errors import ConfigError
-from tunesmith.pipeline.budget import Purse, Spent, limits, seconds_of
+from tunesmith.pipeline.iterating.budget import Purse, Spent, limits, seconds_of
+from tunesmith.pipeline.iterating.space import applied, first_trials, space
 from tunesmith.pipeline.results import Prepared
-from tunesmith.pipeline.space import applied, first_trials, space
 
 PREPARED = Prepared(
     task="classify", name="mail", train="t", validation="v", num_rows=300, num_train=240,

@@ -10,7 +10,7 @@ from fake_provider import UNTUNED, FakeProvider
 from tunesmith import pipeline, providers
 from tunesmith.config import EvaluateConfig, PrepareConfig, RunConfig
 from tunesmith.errors import ConfigError, ProviderError
-from tunesmith.pipeline.judge import Grade, check, read_grade, rubric
+from tunesmith.pipeline.evaluating.writing.judge import Grade, check, read_grade, rubric
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tunesmith.data.likeness.near import THRESHOLD, groups
 from tunesmith.data.texts.cleaning import clean
 from tunesmith.errors import DataError
 from tunesmith.pipeline.prepare import prepare
-from tunesmith.pipeline.prepared_rows import TEMPLATE
+from tunesmith.pipeline.preparing.rows import TEMPLATE
 from tunesmith.pipeline.results import Prepared
 from tunesmith.pipeline.rundir import RunDir
 
@@ -263,7 +263,7 @@ def test_what_belongs_together_is_on_one_side(
 def test_balance(folder: Path, varied: list[Row], balance: str) -> None:
     from torch import tensor
 
-    from tunesmith.training.examples import class_weights
+    from tunesmith.training.classify.examples import class_weights
 
     try:
         done = do(folder, varied + enough(), balance=balance, near_duplicates=0.0)

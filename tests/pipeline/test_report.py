@@ -23,9 +23,7 @@ from tunesmith.metrics.intervals import bootstrap
 from tunesmith.metrics.learning_curve import Growth, LearningCurve
 from tunesmith.metrics.significance import Comparison, compare_answers
 from tunesmith.metrics.slices import by_slice, value_slices
-from tunesmith.pipeline import charts
-from tunesmith.pipeline.page import shortened
-from tunesmith.pipeline.report import (
+from tunesmith.pipeline.evaluating.labels.report import (
     ReportData,
     arranged,
     confused_pairs,
@@ -35,11 +33,13 @@ from tunesmith.pipeline.report import (
     write_numbers,
     write_report,
 )
-from tunesmith.pipeline.report_rows import AnsweredRow, Flipped, Needy
+from tunesmith.pipeline.evaluating.labels.report_rows import AnsweredRow, Flipped, Needy
+from tunesmith.pipeline.evaluating.labels.teaching import Lessons, NearRow, Noise, SuspectRow
+from tunesmith.pipeline.evaluating.run_facts import CurvePoint
+from tunesmith.pipeline.evaluating.verdict import verdict, worth
+from tunesmith.pipeline.pages import charts
+from tunesmith.pipeline.pages.page import shortened
 from tunesmith.pipeline.results import Advice, Parity, Rival, Running
-from tunesmith.pipeline.run_facts import CurvePoint
-from tunesmith.pipeline.teaching import Lessons, NearRow, Noise, SuspectRow
-from tunesmith.pipeline.verdict import verdict, worth
 
 
 def report(num_labels: int = 3, num_rows: int = 300, *, right: float = 0.9, other: bool = False):

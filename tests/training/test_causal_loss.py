@@ -12,9 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tunesmith.errors import NotOffered
 from tunesmith.model.ragged import plug_in
 from tunesmith.model.rendering import Rendered, Renderer
-from tunesmith.training import causal_loss
-from tunesmith.training.causal_loss import Head, answers, cross_entropy, dpo, log_probs, reference
-from tunesmith.training.packs import Batch, num_trained
+from tunesmith.training.causal import causal_loss
+from tunesmith.training.causal.causal_loss import (
+    Head,
+    answers,
+    cross_entropy,
+    dpo,
+    log_probs,
+    reference,
+)
+from tunesmith.training.causal.packs import Batch, num_trained
 
 VOCABULARY, WIDTH = 600, 64
 NEAR = 1e-6

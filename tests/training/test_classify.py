@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from tunesmith.model.classifier import Classifier
-from tunesmith.training import classify
+from tunesmith.training.classify import fit as classify
 from tunesmith.training.job import Job
 
 

@@ -5,8 +5,9 @@ import torch
 
 from tunesmith.errors import ConfigError
 from tunesmith.model import classifier
-from tunesmith.training import classifier as learner
-from tunesmith.training import classify, estimate, loop, machine, probe, results
+from tunesmith.training import loop, machine, results
+from tunesmith.training.classify import estimate, learner, probe
+from tunesmith.training.classify import fit as classify
 from tunesmith.training.job import Job
 
 

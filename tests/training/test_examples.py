@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.training.examples import class_weights, dev_slice
+from tunesmith.training.classify.examples import class_weights, dev_slice
 
 counts = st.lists(st.integers(1, 60), min_size=2, max_size=12)
 

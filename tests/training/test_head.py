@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tunesmith.training.head import choose_head, fit_head
+from tunesmith.training.classify.head import choose_head, fit_head
 
 
 def clusters(rows=300, labels=4, width=16, seed=0):

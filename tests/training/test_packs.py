@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunesmith.model.ragged import plug_in
 from tunesmith.model.rendering import Rendered
-from tunesmith.training.packs import (
+from tunesmith.training.causal.packs import (
     BATCH_TOKENS,
     Batch,
     needed,

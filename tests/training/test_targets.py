@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tunesmith.training.examples import class_weights, dev_slice, score
-from tunesmith.training.head import fit_head
-from tunesmith.training.targets import counts, heaviest, mean_loss, shares, weight_of
+from tunesmith.training.classify.examples import class_weights, dev_slice, score
+from tunesmith.training.classify.head import fit_head
+from tunesmith.training.classify.targets import counts, heaviest, mean_loss, shares, weight_of
 
 LABELS, VOTES = 3, 4
 

@@ -44,7 +44,7 @@ def compare(
     """Compare models of labels on the same rows, and say whether the difference may be chance."""
     from tunesmith.cli.terminal import Terminal
     from tunesmith.pipeline.compare import compare as compared
-    from tunesmith.pipeline.compare_report import write_compare
+    from tunesmith.pipeline.evaluating.labels.compare_report import write_compare
 
     terminal = Terminal(as_json=as_json)
     try:

@@ -30,8 +30,8 @@ from tunesmith.pipeline import (
     Trained,
     Uploaded,
 )
-from tunesmith.pipeline.advice import TOP
-from tunesmith.pipeline.chat_report import between, headlines, shown
+from tunesmith.pipeline.evaluating.labels.advice import TOP
+from tunesmith.pipeline.evaluating.writing.report import between, headlines, shown
 from tunesmith.providers import Answer, Reply
 
 BAR_AFTER = 2.0  # seconds

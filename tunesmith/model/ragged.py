@@ -1,15 +1,18 @@
 """Attention for batches without padding, plugged into transformers' causal models.
 
 All tokens of a batch stand in one row, as in `packing`. Whatever else such a model computes, it
-computes token by token; attention is done here for all texts of one length at a time, so that no
-text sees another and nothing is padded or masked. Sliding windows, soft caps, grouped heads and
-dropout are kept as transformers asks its flash attention to keep them.
+computes token by token; attention is done here for texts of like length at a time, so that no text
+sees another. The shorter ones are filled up behind their end, where none of their tokens looks, so
+nothing is masked. Sliding windows, soft caps, grouped heads and dropout are kept as transformers
+asks its flash attention to keep them.
 Does not know: weights, losses, which texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -26,8 +29,11 @@ LAYERS = {"full_attention", "sliding_attention"}
 STRANGE = ("s_aux", "sinks", "position_bias", "indices", "block_indices")
 """What some models have besides, and what is not computed here."""
 
-Groups = Sequence[tuple[int, int]]
-"""(texts, tokens of each), as `Packed.groups`."""
+MOST_LONGER = 1.5
+"""How many times as long as the shortest the longest text may be that is attended to with it."""
+
+Groups = tuple[tuple[int, int], ...]
+"""(texts, tokens of each), by ascending length, as `Packed.groups`."""
 
 
 def plug_in(model: Any) -> str:
@@ -83,22 +89,101 @@ def attend(
     if strange:
         raise NotOffered(f"its attention has {', '.join(strange)}")
     rows, _, length, _ = query.shape
-    groups = options.get("groups") or ((rows, length),)
-    parts = (_parts(states, groups) for states in (query, key, value))
+    layout = _layout(tuple(options.get("groups") or ((rows, length),)), query.device)
+    parts = (layout.parts(states) for states in (query, key, value))
     seen = [
         _attend(q, k, v, options).transpose(1, 2).flatten(0, 1)
         for q, k, v in zip(*parts, strict=True)
     ]
-    return torch.cat(seen).view(rows, length, *seen[0].shape[1:]), None
+    return layout.tokens(torch.cat(seen)).view(rows, length, *seen[0].shape[1:]), None
 
 
-def _parts(states: Tensor, groups: Groups) -> Iterator[Tensor]:
-    """(texts, heads, tokens of each, width) for each group."""
-    tokens = states.transpose(1, 2).flatten(0, 1)
-    # One split and not slices: its gradient is put together once.
-    parts = torch.split_with_sizes(tokens, [texts * length for texts, length in groups])
-    for part, group in zip(parts, groups, strict=True):
-        yield part.view(*group, *part.shape[1:]).transpose(1, 2)
+@dataclass(frozen=True)
+class _Layout:
+    """Where the tokens of a batch stand while they are attended to.
+
+    groups    (texts, places of each), the places being as many as the longest has tokens.
+    token_at  for every place the token that stands there, (places,); behind a text's end, any.
+    place_of  for every token its place, (tokens,). Both are None where nothing is filled up.
+    """
+
+    groups: Groups
+    token_at: Tensor | None = None
+    place_of: Tensor | None = None
+
+    def parts(self, states: Tensor) -> Iterator[Tensor]:
+        """(rows, heads, tokens, width) as (texts, heads, places of each, width) for each group."""
+        tokens = states.transpose(1, 2).flatten(0, 1)
+        if self.token_at is not None:
+            tokens = _Fill.apply(  # type: ignore[no-untyped-call]
+                tokens, self.token_at, self.place_of
+            )
+        # One split and not slices: its gradient is put together once.
+        parts = torch.split_with_sizes(tokens, [texts * length for texts, length in self.groups])
+        for part, group in zip(parts, self.groups, strict=True):
+            yield part.view(*group, *part.shape[1:]).transpose(1, 2)
+
+    def tokens(self, states: Tensor) -> Tensor:
+        """(places, …) as (tokens, …)."""
+        if self.token_at is None:
+            return states
+        taken: Tensor = _Take.apply(states, self.place_of)  # type: ignore[no-untyped-call]
+        return taken
+
+
+@lru_cache(maxsize=8)
+def _layout(groups: Groups, device: torch.device) -> _Layout:
+    """Made once for all layers of a model."""
+    lengths = [length for texts, length in groups for _ in range(texts)]
+    together: list[list[int]] = []
+    for length in lengths:
+        if not together or length > MOST_LONGER * together[-1][0]:
+            together.append([])
+        together[-1].append(length)
+    merged = tuple((len(group), group[-1]) for group in together)
+    if sum(texts * length for texts, length in merged) == sum(lengths):
+        return _Layout(merged)
+    token_at: list[int] = []
+    place_of: list[int] = []
+    for group in together:
+        for length in group:
+            filler = group[-1] - length
+            first = len(place_of)
+            place_of += range(len(token_at), len(token_at) + length)
+            token_at += [*range(first, first + length), *([0] * filler)]
+    return _Layout(
+        merged, torch.tensor(token_at, device=device), torch.tensor(place_of, device=device)
+    )
+
+
+class _Fill(torch.autograd.Function):
+    """Tokens to places. What stands behind a text's end has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, token_at: Tensor, place_of: Tensor) -> Tensor:
+        ctx.save_for_backward(place_of)
+        return tokens.index_select(0, token_at)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (place_of,) = ctx.saved_tensors
+        return gradients[0].index_select(0, place_of), None, None
+
+
+class _Take(torch.autograd.Function):
+    """Places to tokens."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, place_of: Tensor) -> Tensor:
+        ctx.save_for_backward(place_of)
+        ctx.shape = states.shape
+        return states.index_select(0, place_of)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (place_of,) = ctx.saved_tensors
+        filled = gradients[0].new_zeros(ctx.shape)
+        return filled.index_copy_(0, place_of, gradients[0]), None
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> Tensor:

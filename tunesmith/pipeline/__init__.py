@@ -16,7 +16,7 @@ from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
 from tunesmith.pipeline.evaluate import baseline_answers, evaluate, kind_of
 from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
-from tunesmith.pipeline.evaluate_chat import check as check_evaluation
+from tunesmith.pipeline.evaluating.writing.evaluate import check as check_evaluation
 from tunesmith.pipeline.iterate import check as check_iteration
 from tunesmith.pipeline.iterate import iterate
 from tunesmith.pipeline.prepare import prepare

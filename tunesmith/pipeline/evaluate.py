@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunesmith.config import EvaluateConfig, to_toml
-from tunesmith.pipeline import gate, judge
-from tunesmith.pipeline.evaluate_chat import evaluate_text
-from tunesmith.pipeline.evaluate_labels import baseline_answers, evaluate_labels
+from tunesmith.pipeline import gate
+from tunesmith.pipeline.evaluating.labels.evaluate import baseline_answers, evaluate_labels
+from tunesmith.pipeline.evaluating.labels.rivals import model_of
+from tunesmith.pipeline.evaluating.writing import judge
+from tunesmith.pipeline.evaluating.writing.evaluate import evaluate_text
 from tunesmith.pipeline.results import Deployed, Evaluated, EvaluatedText, Prepared, Trained
-from tunesmith.pipeline.rivals import model_of
 from tunesmith.pipeline.rundir import RunDir, digest, file_digest
 from tunesmith.pipeline.workshop import Workshop
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import ConfigError, NotOffered, nearest
-from tunesmith.pipeline.chat_report import METRICS as WRITTEN
-from tunesmith.pipeline.report import MEASURES
+from tunesmith.pipeline.evaluating.labels.report import MEASURES
+from tunesmith.pipeline.evaluating.writing.report import METRICS as WRITTEN
 from tunesmith.pipeline.results import Evaluated, EvaluatedText, Prepared
 
 SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

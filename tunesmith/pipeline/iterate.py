@@ -20,10 +20,14 @@ from tunesmith.errors import ConfigError, StateError, storage_errors
 from tunesmith.metrics import choosing, targets
 from tunesmith.metrics.targets import Target, is_higher_better
 from tunesmith.pipeline.base import choose
-from tunesmith.pipeline.budget import Clock, Purse, limits
 from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.evaluate import evaluate
-from tunesmith.pipeline.iterate_report import IterateReport, verdict, write_iterate_report
+from tunesmith.pipeline.iterating.budget import Clock, Purse, limits
+from tunesmith.pipeline.iterating.report import IterateReport, verdict, write_iterate_report
+from tunesmith.pipeline.iterating.search import Search
+from tunesmith.pipeline.iterating.selection import DEV, metrics_of, select_by
+from tunesmith.pipeline.iterating.space import Dimension, first_trials, space
+from tunesmith.pipeline.iterating.trials import Course, complete
 from tunesmith.pipeline.prepare import prepare
 from tunesmith.pipeline.results import (
     Deployed,
@@ -36,12 +40,8 @@ from tunesmith.pipeline.results import (
     Uploaded,
 )
 from tunesmith.pipeline.rundir import CONFIG, FOLDERS, RunDir, digest, file_digest
-from tunesmith.pipeline.search import Search
-from tunesmith.pipeline.selection import DEV, metrics_of, select_by
-from tunesmith.pipeline.space import Dimension, first_trials, space
 from tunesmith.pipeline.train import inputs as train_inputs
 from tunesmith.pipeline.train import train
-from tunesmith.pipeline.trials import Course, complete
 from tunesmith.pipeline.workshop import Workshop
 
 REPORT, TABLE = "report.html", "trials.csv"

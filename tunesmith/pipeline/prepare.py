@@ -29,10 +29,10 @@ from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError, RequestError, storage_errors
 from tunesmith.events import Decision, Event
 from tunesmith.pipeline.base import is_causal
-from tunesmith.pipeline.data_report import write_data_report
-from tunesmith.pipeline.prepare_chat import prepare_chat
-from tunesmith.pipeline.prepare_classify import prepare_classify
-from tunesmith.pipeline.prepared_rows import REVIEW, SIDES, STAGES, Outcome
+from tunesmith.pipeline.preparing.chat import prepare_chat
+from tunesmith.pipeline.preparing.classify import prepare_classify
+from tunesmith.pipeline.preparing.report import write_data_report
+from tunesmith.pipeline.preparing.rows import REVIEW, SIDES, STAGES, Outcome
 from tunesmith.pipeline.results import Prepared
 from tunesmith.pipeline.rundir import FOLDERS, RESULT, RunDir, digest, file_digest
 

@@ -72,7 +72,7 @@ def run(folder: Path) -> int:
     if job.base.kind == "causal":
         from tunesmith.training.causal.fit import fit
     else:
-        from tunesmith.training.classify import fit
+        from tunesmith.training.classify.fit import fit
 
     is_asked = False
 

@@ -21,17 +21,17 @@ from tunesmith.model.causal import Causal
 from tunesmith.training import together
 from tunesmith.training.batches import Step
 from tunesmith.training.causal import rows as examples
+from tunesmith.training.causal.causal_loss import Head
 from tunesmith.training.causal.choices import beta_of, choose, plan_of
 from tunesmith.training.causal.learner import CausalLearner, Looks, Shape
 from tunesmith.training.causal.objectives import Answers, Objective, Preferences
 from tunesmith.training.causal.packing import choose_packing
+from tunesmith.training.causal.packs import BATCH_TOKENS, packs
 from tunesmith.training.causal.preflight import preflight
 from tunesmith.training.causal.rows import Rows, dev_slice, spread, tell_cuts
 from tunesmith.training.causal.samples import chosen, written
-from tunesmith.training.causal_loss import Head
 from tunesmith.training.job import Job, write_lines
 from tunesmith.training.loop import Plan, tune
-from tunesmith.training.packs import BATCH_TOKENS, packs
 from tunesmith.training.results import checkpoints, save_model, tell_curves
 
 VALID_SAMPLE = 200

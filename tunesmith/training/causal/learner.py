@@ -19,10 +19,10 @@ from tunesmith.model.causal import Causal
 from tunesmith.training import together
 from tunesmith.training.batches import Step
 from tunesmith.training.causal.objectives import Objective
+from tunesmith.training.causal.packs import packs, steps_of_epoch
 from tunesmith.training.causal.rows import Rows
 from tunesmith.training.job import Job
 from tunesmith.training.loop import Diverged, Taken
-from tunesmith.training.packs import packs, steps_of_epoch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from tunesmith.model.causal import Causal
-from tunesmith.training import causal_loss
+from tunesmith.training.causal import causal_loss
+from tunesmith.training.causal.causal_loss import Head
+from tunesmith.training.causal.packs import Batch, needed, num_trained
 from tunesmith.training.causal.rows import Rows
-from tunesmith.training.causal_loss import Head
-from tunesmith.training.packs import Batch, needed, num_trained
 
 
 @dataclass(frozen=True, kw_only=True)

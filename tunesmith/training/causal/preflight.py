@@ -23,15 +23,16 @@ from torch import Tensor
 from tunesmith.errors import ConfigError, storage_errors
 from tunesmith.events import Decision
 from tunesmith.model.causal import Causal
-from tunesmith.training import causal_loss, machine, together
+from tunesmith.training import machine, together
 from tunesmith.training.batches import Step
+from tunesmith.training.causal import causal_loss
 from tunesmith.training.causal.learner import CausalLearner, Shape
 from tunesmith.training.causal.objectives import Objective
+from tunesmith.training.causal.packs import BATCH_TOKENS
 from tunesmith.training.causal.rows import Rows
-from tunesmith.training.estimate import Estimate
+from tunesmith.training.classify.estimate import Estimate
 from tunesmith.training.job import Job, write_json
 from tunesmith.training.loop import KEPT_CHECKPOINTS, Diverged, Plan
-from tunesmith.training.packs import BATCH_TOKENS
 from tunesmith.training.room import MOMENTS, Disk, size
 
 MOST_TOKENS = 16_384

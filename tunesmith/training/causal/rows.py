@@ -18,7 +18,7 @@ from tunesmith.errors import DataError
 from tunesmith.events import Event
 from tunesmith.model.causal import Causal
 from tunesmith.model.rendering import Rendered
-from tunesmith.training.packs import num_trained
+from tunesmith.training.causal.packs import num_trained
 
 DEV_SHARE, DEV_SHARE_OF_FEW, FEW = 0.1, 0.2, 1000
 DEV_MOST = 500

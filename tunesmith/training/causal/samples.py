@@ -16,10 +16,10 @@ from torch import Tensor
 
 from tunesmith.data.chat.files import prompt_text
 from tunesmith.model.causal import Causal
-from tunesmith.training import causal_loss
+from tunesmith.training.causal import causal_loss
+from tunesmith.training.causal.causal_loss import Head
+from tunesmith.training.causal.packs import BATCH_TOKENS, Batch, packs
 from tunesmith.training.causal.rows import Rows, rendered
-from tunesmith.training.causal_loss import Head
-from tunesmith.training.packs import BATCH_TOKENS, Batch, packs
 
 MOST = 64
 """Tokens of an answer."""

@@ -1,0 +1,1 @@
+"""The parts of prepare: rows, labels, texts, and the page about the data."""
