@@ -51,7 +51,7 @@ def test_it_is_masked_attention_without_the_mask(window, cap, scale):
 
 
 def test_without_groups_every_row_is_a_text():
-    query, key, value = (x.view(7, x.shape[1], 5, 8) for x in states())
+    query, key, value = (x.view(2, x.shape[1], 17, 8) for x in states())
     out, _ = ragged.attend(torch.nn.Identity(), query, key, value, None)
     expected = functional.scaled_dot_product_attention(
         query, key, value, is_causal=True, enable_gqa=True
