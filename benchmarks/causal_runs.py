@@ -107,7 +107,8 @@ def ours(task: Task, options: Mapping[str, Any]) -> Found:
         events = [event for event, _ in read_events(folder / "events.jsonl")]
         final = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     costs = list(map(needed, rows))
-    packed = options["packing"] == "packed"
+    chosen = {e.data["what"]: e.data["value"] for e in events if e.kind == "decision"}
+    packed = chosen["packing"] == "packed"
     meet = steps_of_epoch(costs, batch_size=task.rows_per_step, packed=packed, seed=0, epoch=0)
     steps = []
     for event, batches in zip((e for e in events if e.kind == "metric"), meet, strict=True):

@@ -120,11 +120,13 @@ def on_processor(folder: Path, *, rows: int, rounds: int, threads: int) -> None:
     parts = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 4}
     packed = {"1 pack of 2,048": one_pack, "4 packs of 512": four_packs}
     grouped = {"12 rows at once": whole, "3 rows, 4 times": parts}
-    for name, how, own, peers in (
-        ("train_causal_lm_packed", "packed", PACKED, packed),
-        ("train_causal_lm_grouped", "padded", GROUPED, grouped),
+    for name, ways, own, peers in (
+        ("train_causal_lm_packed", {"ours": "auto", "ours, packed": "packed"}, PACKED, packed),
+        ("train_causal_lm_grouped", {"ours": "padded"}, GROUPED, grouped),
     ):
-        runs = {"ours": lambda how=how: apart(ours, task, {"packing": how})}
+        runs = {
+            who: lambda how=how: apart(ours, task, {"packing": how}) for who, how in ways.items()
+        }
         for peer, settings in peers.items():
             given = {**own, **settings, "use_cpu": True, "dataloader_pin_memory": False}
             runs[f"TRL, {peer}"] = lambda given=given: apart(trl, task, given)

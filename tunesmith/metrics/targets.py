@@ -61,7 +61,8 @@ def parse(text: str, known: Collection[str]) -> Target:
     value = value / 100 if found[4] else value
     if metric not in known:
         raise ConfigError(
-            f"The target {text!r} names no metric of this task.", fix=nearest(metric, known)
+            f"The target {text!r} names no metric of this task.",
+            fix=f"{nearest(metric, known)} There are: {', '.join(known)}.",
         )
     if metric not in UNBOUNDED and value > 1:
         raise ConfigError(

@@ -5,48 +5,20 @@ Knows: how requirements are written. Does not know: what happens to a model that
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import ConfigError, NotOffered, nearest
+from tunesmith.metrics import targets
+from tunesmith.metrics.targets import Target
 from tunesmith.pipeline.evaluating.labels.report import MEASURES
 from tunesmith.pipeline.evaluating.writing.report import METRICS as WRITTEN
 from tunesmith.pipeline.results import Evaluated, EvaluatedText, Prepared
 
-SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-FORM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\d*\.?\d+)\s*(%?)\s*")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Requirement:
-    """A metric, and the limit it has to keep."""
-
-    metric: str
-    sign: str
-    limit: float
-
-    def holds(self, value: float) -> bool:
-        return bool(SIGNS[self.sign](value, self.limit))
-
-
-def parse(text: str) -> Requirement:
+def parse(text: str) -> Target:
     """`f1_macro>=0.9`, or `f1_macro >= 90%`. Raises: ConfigError."""
-    found = FORM.fullmatch(text)
-    if found is None:
-        raise ConfigError(
-            f"{text!r} is no requirement.",
-            fix="Write a metric, one of >= > <= <, and a number, as in f1_macro>=0.9, in quotes.",
-        )
-    metric, sign, limit, percent = found.groups()
-    known = {**MEASURES, **WRITTEN}
-    if metric not in known:
-        raise ConfigError(
-            f"There is no metric named {metric!r} to require.", fix=_names(metric, known)
-        )
-    return Requirement(metric=metric, sign=sign, limit=float(limit) / (100 if percent else 1))
+    return targets.parse(text, {**MEASURES, **WRITTEN})
 
 
 def check_task(config: EvaluateConfig, prepared: Prepared) -> None:
@@ -83,10 +55,10 @@ def failures(config: EvaluateConfig, evaluated: Evaluated | EvaluatedText) -> li
                 fix=_names(requirement.metric, evaluated.metrics),
             )
         value = evaluated.metrics[requirement.metric]
-        if not requirement.holds(value):
+        if not requirement.is_met(value):
             out.append(
                 f"{requirement.metric} is {value:.4g}, and {requirement.sign} "
-                f"{requirement.limit:g} is required."
+                f"{requirement.value:g} is required."
             )
     if isinstance(evaluated, Evaluated):
         out += _worse(config, evaluated)
