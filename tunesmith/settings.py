@@ -80,6 +80,11 @@ class Settings:
         return self.data_dir / "jobs"
 
     @property
+    def shared_dir(self) -> Path:
+        """What training processes find for each other, such as features of the same texts."""
+        return self.data_dir / "shared"
+
+    @property
     def models_dir(self) -> Path:
         """Where tuned models are kept, one folder a model."""
         return self.data_dir / "models"

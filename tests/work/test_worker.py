@@ -342,6 +342,16 @@ def test_sweeping_removes_only_what_nobody_needs(office):
     assert [folder.exists() for folder in work] == [True, False]
 
 
+def test_sweeping_removes_what_is_shared_and_was_not_asked_for_in_a_day(office):
+    shared = office.settings.shared_dir
+    shared.mkdir(parents=True)
+    for name, age in (("old", 25 * 3600), ("new", 23 * 3600)):
+        (shared / name).touch()
+        os.utime(shared / name, (time.time() - age,) * 2)
+    files.sweep(office.settings, office.store, office.blobs)
+    assert [path.name for path in shared.iterdir()] == ["new"]
+
+
 def test_sweeping_deletes_files_whose_time_is_over(office):
     file_id = office.upload()
     row = office.store.files.get(file_id)

@@ -44,6 +44,8 @@ class Job:
     """beta is of dpo alone."""
     options: wire.Options
     threads: int
+    shared: Path | None
+    """A folder of what jobs find for each other; None: each finds all by itself."""
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -63,6 +65,7 @@ class Job:
             hyperparameters=wire.PreferenceHyperparameters(**data["hyperparameters"]),
             options=wire.Options(**data["options"]),
             threads=data.get("threads", 0),
+            shared=Path(data["shared"]) if data.get("shared") else None,
         )
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ GONE = {"training_file": "deleted_training_file", "validation_file": "invalid_va
 KEPT = {LOG, "job.json", "events.jsonl", "result.json", "error.json", "metrics.csv"}
 """What is left in the folder of a job that has ended."""
 SHOWN_PROBLEMS = 3
+KEEP_SHARED = 24 * 3600.0
+"""Seconds for which jobs find what no job has asked for."""
 
 
 def given(job: JobRow) -> dict[str, str]:
@@ -104,6 +108,7 @@ def write_job(settings: Settings, store: Store, job: JobRow, job_dir: Path) -> N
         "hyperparameters": job.hyperparameters,
         "options": job.options,
         "threads": _threads(settings),
+        "shared": str(settings.shared_dir),
     }
     with storage_errors(path):
         path.with_suffix(".tmp").write_text(json.dumps(request, indent=1), encoding="utf-8")
@@ -135,7 +140,7 @@ def _threads(settings: Settings) -> int:
 def sweep(settings: Settings, store: Store, blobs: Blobs) -> None:
     """Remove what nobody needs: working files of jobs that have ended, folders of models that
     were deleted or never finished, files whose time is over, parts of uploads that have ended,
-    what is kept for a while only."""
+    what is shared and no longer asked for, what is kept for a while only."""
     for job_dir in _ended(store, settings.jobs_dir):
         for path in job_dir.iterdir():
             if path.is_dir():
@@ -151,6 +156,10 @@ def sweep(settings: Settings, store: Store, blobs: Blobs) -> None:
         store.files.delete(file.id)
         blobs.delete(file.id)
     remove_parts(store.uploads, blobs)
+    for path in settings.shared_dir.glob("*"):
+        with suppress(FileNotFoundError):  # another worker sweeps too
+            if path.stat().st_mtime < time.time() - KEEP_SHARED:
+                path.unlink()
     retention.apply(settings, store)
 
 

@@ -21,7 +21,7 @@ from tunesmith.events import Event
 from tunesmith.model.classifier import Classifier
 from tunesmith.training import machine
 from tunesmith.training.batches import steps_of_epoch
-from tunesmith.training.classify import probe
+from tunesmith.training.classify import features, probe
 from tunesmith.training.classify.examples import Rows
 from tunesmith.training.classify.head import ITERATIONS, STRENGTHS
 from tunesmith.training.classify.learner import Looks
@@ -112,7 +112,7 @@ def _measure(
     a_token, batches = probe.reading(model, rows)
     fits = len(STRENGTHS) if full else len(STRENGTHS) + 1  # the last time to all rows
     parts = {
-        "reading": a_token * sum(lengths),
+        "reading": 0.0 if features.are_known(job, model, rows) else a_token * sum(lengths),
         "head": fits * ITERATIONS * probe.fitting(rows, weights, width),
     }
     measured = "1 batch" if batches == 1 else f"{batches} batches"

@@ -11,17 +11,12 @@ Does not know: processes, servers, who reads the events.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Generator, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tunesmith.errors import storage_error
 from tunesmith.events import Decision, Event
 from tunesmith.model import classifier
 from tunesmith.model.classifier import Classifier
@@ -37,15 +32,14 @@ from tunesmith.training.classify.examples import (
     score,
     tell_cuts,
 )
+from tunesmith.training.classify.features import read as read_features
 from tunesmith.training.classify.head import Head, choose_head, fit_head
 from tunesmith.training.classify.learner import ClassifierLearner, Looks, plan_of
 from tunesmith.training.job import Job, write_json, write_lines
 from tunesmith.training.loop import metrics_of, tune
 from tunesmith.training.results import checkpoints, save_model, tell_curves
-from tunesmith.training.state import Position, Saving, tell_and_save
+from tunesmith.training.state import Position
 
-PROGRESS_EVERY = 1.0
-"""Seconds between words on how far the reading has come."""
 VALID_SAMPLE = 200
 """Validation rows scored while training. All of them are scored at the end."""
 
@@ -103,7 +97,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     yield expected.event()
 
     # 4. Features of the untouched encoder, and the best head on them.
-    features = yield from _features(job, model, rows)
+    features = yield from read_features(job, model, rows)
     head, head_loss = choose_head(features, rows.targets, weights, dev=torch.tensor(dev))
     yield decide("head", f"L2 strength 1/{head.strength:g}", f"lowest dev loss, {head_loss:.3f}")
     at_head = _head_metrics(head, features, rows.targets, weights, dev=dev)
@@ -192,57 +186,6 @@ def _untuned(job: Job, labels: Sequence[str], precision: Precision) -> Classifie
         options=job.options,
         precision=precision,
     )
-
-
-def _features(job: Job, model: Classifier, rows: Rows) -> Generator[Event, None, Tensor]:
-    """Features of all rows, shape (rows, width): computed once, kept in the job's state."""
-    kept = job.state / "features.safetensors"
-    features, done = _read_so_far(kept)
-    shortest_first = sorted(range(len(rows)), key=rows.lengths.__getitem__)
-    left = shortest_first[done:]  # of which the batches are those of an undisturbed run
-    if not left:
-        return features
-    tokens = sum(rows.lengths[i] for i in left)
-    yield Event(kind="note", message=f"Reading {len(left):,} texts, {tokens:,} tokens, once")
-    started = told = time.monotonic()
-    saving = Saving()
-    for batch, part in model.batches(model.features, [rows.encoded[i] for i in left]):
-        if not len(features):
-            features = torch.empty(len(rows), part.shape[1])
-        features[[left[k] for k in batch]] = part
-        done += len(batch)
-        if time.monotonic() - told > PROGRESS_EVERY:
-            told = time.monotonic()
-            data = {"done": done, "total": len(rows)}
-            event = Event(kind="progress", message="Reading the texts", data=data)
-            save = partial(_keep_features, kept, features, done)
-            yield from tell_and_save(event, save, saving)
-    seconds = time.monotonic() - started
-    yield Event(
-        kind="note",
-        message=f"Read in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s",
-        data={"tokens_per_second": tokens / seconds},
-    )
-    _keep_features(kept, features, done)
-    return features
-
-
-def _read_so_far(kept: Path) -> tuple[Tensor, int]:
-    """The features that are kept, and of how many texts they are."""
-    if not kept.exists():
-        return torch.empty(0), 0
-    found = load_file(kept)
-    return found["features"], int(found["done"])
-
-
-def _keep_features(kept: Path, features: Tensor, done: int) -> None:
-    temporary = kept.with_suffix(".tmp")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features, "done": torch.tensor(done)}, temporary)
-        temporary.replace(kept)
-    except OSError as error:
-        raise storage_error(error, kept) from error
 
 
 def _head_metrics(
