@@ -93,6 +93,18 @@ def test_a_text_that_outgrows_its_room_moves_and_keeps_what_it_has():
     assert caches[0].block is caches[1].block is not caches[2].block
 
 
+def test_a_text_may_begin_with_one_token_beside_others_that_go_on():
+    network, reference = model(), model()
+    reads = Cached(network)
+    old, new = text(9, 1), text(4, 2)
+    first, second = reads.open(len(old)), reads.open(len(new))
+    reads.forward([Chunk(cache=first, ids=old[:-1], told=())])
+    rows = [reads.forward([Chunk(cache=first, ids=old[-1:], told=(0,))])]
+    rows += [reads.forward([Chunk(cache=second, ids=[token], told=(0,))]) for token in new]
+    assert near(rows[0], plain(reference, old)[-1:])
+    assert near(torch.cat(rows[1:]), plain(reference, new))
+
+
 def test_one_that_leaves_gives_its_slot_to_the_last():
     network, reference = model(), model()
     reads = Cached(network)

@@ -115,11 +115,26 @@ def test_texts_are_cleaned_as_when_training(asking, tmp_path):
     assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
 
 
-def test_what_cannot_choose_is_refused(asking, folders, tmp_path):
+def test_a_base_model_chooses_among_given_labels_only(asking, folders, tmp_path):
     base = tiny_causal.tiny(tmp_path / "base", "llama")
     none = asking.choose(base)
+    given = asking.choose(base, labels=LABELS)
     long = asking.choose(folders["llama"], [{"role": "user", "content": "late " * 600}])
     asking.run()
     assert isinstance(none.error, NotOffered)
+    expected, _ = plain(base, HELLO)
+    assert given.classification.labels == LABELS
+    assert given.classification.logprobs == pytest.approx(expected, abs=1e-4)
     assert isinstance(long.error, ConfigError)
     assert "the model reads" in long.error.what
+
+
+def test_choices_that_begin_in_the_pass_in_which_labels_are_read_are_their_own(asking, folders):
+    folder, other = folders["llama"], [{"role": "user", "content": "Charged twice, and it is cold"}]
+    alone = asking.answer(folder, most=3, n=2, top=0)
+    answer = asking.ask(folder, most=3, n=2, top=0)
+    asking.choose(folder, other)
+    asking.run()
+    for choice in (0, 1):
+        ours, theirs = (one.tokens(choice)[0].logprob for one in (answer, alone))
+        assert ours == pytest.approx(theirs, abs=1e-5)

@@ -95,6 +95,8 @@ class Block:
             place.append(like.new_zeros(self._slots, heads, self.room, width))
 
     def _copy(self, source: Block, slot: int, to: int, length: int) -> None:
+        if not length:
+            return  # nothing has been read yet, so there may be no layers either
         for theirs, ours in ((source.keys, self.keys), (source.values, self.values)):
             for there, here in zip(theirs, ours, strict=True):
                 here[to, :, :length] = there[slot, :, :length]

@@ -221,7 +221,7 @@ class Scheduler:
                     rows.append(row)
                     texts.append(one)
         if texts:
-            wanted = logits if len(rows) == len(logits) else logits[rows]
+            wanted = logits if rows == list(range(len(logits))) else logits[rows]
             for text, drawn in zip(texts, draw(wanted, _samplers(texts)), strict=True):
                 self._tell(text, partial(text.choices[0].take, drawn))
 
