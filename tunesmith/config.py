@@ -129,6 +129,8 @@ class TrainConfig:
     """Of products of matrices: fp32, bf16, or auto (the faster one on that machine, measured)."""
     early_stopping_patience: int = 3
     """Looks at the dev slice without progress before training stops."""
+    learn_dev: bool = True
+    """Of classifiers: the last epoch learns from the dev slice too, if its loss still falls."""
     validation_interval: int | None = None
     """Steps between looks at the dev slice. Empty: half an epoch."""
     lora_rank: int | None = None

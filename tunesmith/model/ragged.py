@@ -34,7 +34,7 @@ MOST_LONGER = 1.25
 processor 1 to 1.25 are alike (Llama of 30 million weights, GSM8K), and more is slower."""
 
 Groups = tuple[tuple[int, int], ...]
-"""(texts, tokens of each), by ascending length, as `Packed.groups`."""
+"""(texts, tokens of each), as `Packed.groups`."""
 
 
 def plug_in(model: Any) -> str:
@@ -138,17 +138,18 @@ def _layout(groups: Groups, device: torch.device) -> _Layout:
     lengths = [length for texts, length in groups for _ in range(texts)]
     together: list[list[int]] = []
     for length in lengths:
-        if not together or length > MOST_LONGER * together[-1][0]:
+        met = [length, *(together[-1] if together else [])]
+        if not together or max(met) > MOST_LONGER * min(met):
             together.append([])
         together[-1].append(length)
-    merged = tuple((len(group), group[-1]) for group in together)
+    merged = tuple((len(group), max(group)) for group in together)
     if sum(texts * length for texts, length in merged) == sum(lengths):
         return _Layout(merged)
     token_at: list[int] = []
     place_of: list[int] = []
     for group in together:
         for length in group:
-            filler = group[-1] - length
+            filler = max(group) - length
             first = len(place_of)
             place_of += range(len(token_at), len(token_at) + length)
             token_at += [*range(first, first + length), *([0] * filler)]

@@ -42,7 +42,7 @@ ROUTINE = (
     "The job has successfully completed",
 )  # fmt: skip
 """Events that every job has. They are kept; telling them would say nothing new."""
-OF_ENCODERS = ("label_smoothing",)
+OF_ENCODERS = ("label_smoothing", "learn_dev")
 OF_CAUSAL = (
     "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "use_dora", "use_rslora",
     "neftune_alpha", "packing", "gradient_checkpointing",

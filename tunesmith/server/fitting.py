@@ -17,7 +17,7 @@ OF_ADAPTERS = (
     "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "use_dora", "use_rslora",
 )  # fmt: skip
 OF_CAUSAL = (*OF_ADAPTERS, "task", "neftune_alpha", "packing", "gradient_checkpointing")
-OF_ENCODERS = ("label_smoothing", "soft_labels", "class_weights")
+OF_ENCODERS = ("label_smoothing", "learn_dev", "soft_labels", "class_weights")
 OF_TEXTS_TO_CLASSIFY = ("cleaning", "mask")
 
 

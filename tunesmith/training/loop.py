@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import ConfigError, storage_error
-from tunesmith.events import Event
+from tunesmith.events import Decision, Event
 from tunesmith.training import together
 from tunesmith.training.batches import Step
 from tunesmith.training.job import Job, replace_folder
@@ -51,8 +51,11 @@ class Plan:
     rate: float
     """Peak learning rate."""
     per_epoch: int
-    """Steps of an epoch."""
+    """Steps of an epoch; the last one may have more."""
     total: int
+    joins: bool = False
+    """Whether the last epoch learns from the dev slice too, unless its loss has stopped falling by
+    then: it has chosen what it was kept aside for."""
     look_every: int
     """Steps between looks at the dev slice, counted anew each epoch, whose end is a look too."""
     patience: int
@@ -92,11 +95,15 @@ class Learner(Protocol):
     def steps(self, epoch: int) -> Sequence[Step]:
         """The steps of an epoch, as many in each; drawn from seed and epoch alone."""
 
+    def join(self) -> None:
+        """Learn from the dev slice too from now on, and look no more at it. Asked for only by a
+        plan that `joins`; what `weights` gives tells it."""
+
     def take(self, step: Step) -> Taken:
         """One optimizer step, exact however it is cut up. Raises: Diverged."""
 
     def look(self) -> dict[str, float]:
-        """Metrics of this moment, `dev_loss` among them where there is a dev slice."""
+        """Metrics of this moment, `dev_loss` among them where there is a dev slice to look at."""
 
     def save(self, folder: Path) -> None:
         """Write the whole model into a new folder."""
@@ -116,11 +123,15 @@ def tune(job: Job, learner: Learner, plan: Plan) -> Generator[Event, None, Posit
         position = Position()
     else:
         yield Event(kind="note", message=f"Going on after step {position.step}")
-    saving = Saving()
-    while position.step < plan.total and not plan.enough(position) and not position.diverged_at:
+    saving, last = Saving(), plan.epochs - 1
+    epoch = min(position.step // plan.per_epoch, last)
+    while epoch <= last and not plan.enough(position) and not position.diverged_at:
         # 2. This epoch's steps, from where we stand in it.
-        epoch, done = divmod(position.step, plan.per_epoch)
-        for step in learner.steps(epoch)[done:]:
+        done = position.step - epoch * plan.per_epoch
+        if plan.joins and epoch == last and not done:
+            yield _join(learner, position).event()
+        steps = learner.steps(epoch)
+        for step in steps[done:]:
             # 3. One step.
             started = time.monotonic()
             rate = plan.rate * schedule(position.step, plan.total, job.options.warmup_ratio)
@@ -143,7 +154,7 @@ def tune(job: Job, learner: Learner, plan: Plan) -> Generator[Event, None, Posit
             }
             # 4. Look at the dev slice; keep the best; write checkpoints.
             in_epoch = position.step - epoch * plan.per_epoch
-            epoch_ends = in_epoch == plan.per_epoch
+            epoch_ends = in_epoch == len(steps)
             if is_look := epoch_ends or in_epoch % plan.look_every == 0:
                 data |= learner.look()
                 _keep(job, learner, position, data, at_epoch_end=epoch_ends)
@@ -152,8 +163,9 @@ def tune(job: Job, learner: Learner, plan: Plan) -> Generator[Event, None, Posit
             yield from tell_and_save(step_event(data), save, saving, is_look=is_look)
             if plan.enough(position):
                 break
+        epoch += 1
     # 6. Say how it ended.
-    if position.step < plan.total and not position.diverged_at:
+    if plan.enough(position) and position.step < plan.total:
         yield Event(
             kind="note",
             message=f"Stopped early after step {position.step} of {plan.total}: the dev loss did "
@@ -161,6 +173,18 @@ def tune(job: Job, learner: Learner, plan: Plan) -> Generator[Event, None, Posit
             data={"step": position.step},
         )
     return position
+
+
+def _join(learner: Learner, position: Position) -> Decision:
+    """The last epoch begins: have the dev slice learned from, unless it still has to choose."""
+    if position.looks_without_progress:
+        value, reason = "kept aside to the end", "its loss has stopped falling, so it chooses on"
+    else:
+        learner.join()
+        value, reason = "learned from in the last epoch", "its loss still falls, and it has chosen"
+    decision = Decision(what="dev slice, last epoch", value=value, reason=reason)
+    position.decisions.append(vars(decision))
+    return decision
 
 
 def _diverged(position: Position) -> Event:
@@ -200,10 +224,11 @@ def _keep(
 ) -> None:
     """Note this look in `position`; write the model where it is the best or an epoch's end.
 
-    Without a dev slice the latest look is the best.
+    Without a dev slice, or when it is learned from, the latest look is the best.
     """
     if "dev_loss" not in data or data["dev_loss"] < position.best_loss:
-        position.best_loss, position.best_step = data.get("dev_loss", math.inf), position.step
+        position.best_loss = data.get("dev_loss", position.best_loss)
+        position.best_step = position.step
         position.looks_without_progress = 0
         _write(learner, job, "best")
         position.metrics_at[str(position.step)] = metrics_of(data)

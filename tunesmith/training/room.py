@@ -34,7 +34,7 @@ class Memory:
     largest: int
     """Of the largest of them."""
     state: int = 0
-    """Gradients, the optimizer's moments, weights in another precision."""
+    """Gradients, the optimizer's moments, the average, weights in another precision."""
     batch: int = 0
     """What the batch with the longest texts takes in a step, besides."""
     batch_tokens: int = 0
@@ -83,6 +83,8 @@ class Disk:
     features: int
     epochs: int
     """Whose ends are kept as checkpoints at once; 0 where only a head is fitted."""
+    averages: int = 0
+    """Copies of the weights that the state has besides."""
 
     @property
     def head(self) -> int:
@@ -95,7 +97,7 @@ class Disk:
         at the end the model is there once more, and the state once."""
         if not self.epochs:
             return self.head
-        latest = (1 + MOMENTS) * self.model
+        latest = (1 + MOMENTS + self.averages) * self.model
         return self.features + 2 * latest + (1 + self.epochs) * self.model
 
     def check(self, available: int) -> None:

@@ -38,6 +38,8 @@ class Position:
     best_loss: float = float("inf")
     looks_without_progress: int = 0
     trained_tokens: int = 0
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    """Made on the way: what, value, reason."""
     diverged_at: int = 0
     """The step whose loss was not a number; 0: none."""
     metrics_at: dict[str, dict[str, Any]] = field(default_factory=dict)

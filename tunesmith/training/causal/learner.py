@@ -108,6 +108,10 @@ class CausalLearner:
     def _size(self, step: Step) -> int:
         return self._objective.size(self.fitting.take([i for batch in step for i in batch]))
 
+    def join(self) -> None:
+        """See Learner."""
+        raise AssertionError("the plan of a causal job does not ask for it")
+
     def look(self) -> dict[str, float]:
         """See Learner."""
         found = self.measured("dev", self._looks.dev) if len(self._looks.dev) else {}

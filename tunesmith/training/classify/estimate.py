@@ -29,6 +29,8 @@ from tunesmith.training.job import Job, write_json
 from tunesmith.training.loop import KEPT_CHECKPOINTS, Plan
 from tunesmith.training.room import MOMENTS, Disk, Memory, size
 
+AVERAGES = 1
+"""Copies of the weights that a learner keeps besides."""
 FLOAT = 4
 """Bytes of a number."""
 SAMPLE_TOKENS = 256
@@ -104,6 +106,7 @@ def _measure(
         model=sum(tensor.nbytes for tensor in model.state_dict().values()),
         features=len(rows) * width * FLOAT,
         epochs=min(KEPT_CHECKPOINTS, plan.epochs) if full else 0,
+        averages=AVERAGES,
     )
     disk_available = machine.disk_left(job.folder)
     disk.check(disk_available)
@@ -146,10 +149,9 @@ def _measure(
         parts |= _tuning(plan, looks, a_token=a_token, a_step=a_step, a_write=a_write)
         parts["scoring"] = a_token * sum(held_out.lengths) if held_out else 0.0
         measured = "1 step" if made == 1 else f"{made} steps"
-    fitting = sum(lengths[i] for i in looks.fitting)
     return Estimate(
         tokens=sum(lengths),
-        trained_tokens=plan.epochs * fitting if full else sum(lengths),
+        trained_tokens=_trained(plan, lengths, looks) if full else sum(lengths),
         steps=plan.total if full else 0,
         seconds=sum(parts.values()),
         parts=parts,
@@ -162,6 +164,12 @@ def _measure(
     )
 
 
+def _trained(plan: Plan, lengths: list[int], looks: Looks) -> int:
+    """Tokens of all steps."""
+    dev = sum(lengths[i] for i in looks.dev)
+    return plan.epochs * (sum(lengths) - dev) + (dev if plan.joins else 0)
+
+
 def _foretold(memory: Memory, model: Classifier, batch: list[list[int]]) -> Memory:
     """The same with what a step on `batch`, the longest texts, is going to take."""
     longest = len(batch[-1])
@@ -171,7 +179,7 @@ def _foretold(memory: Memory, model: Classifier, batch: list[list[int]]) -> Memo
     trained = sum(weight.nbytes for weight in model.parameters())
     return replace(
         memory,
-        state=(1 + MOMENTS) * trained + of_any,
+        state=(1 + MOMENTS + AVERAGES) * trained + of_any,
         batch=ceil(a_token * tokens),
         batch_tokens=tokens,
         longest=longest,
@@ -185,7 +193,9 @@ def _tuning(
     lengths, valid = looks.rows.lengths, looks.valid
     seen = sum(lengths[i] for i in looks.dev) + (sum(valid.lengths) if valid else 0)
     number = plan.epochs * ceil(plan.per_epoch / plan.look_every)
-    written = 1 + MOMENTS + 1  # the state, and the model, which mostly is the best so far
+    written = (
+        1 + MOMENTS + AVERAGES + 1
+    )  # the state, and the model, which mostly is the best so far
     return {
         "steps": a_step * plan.total,
         "looks": number * (a_token * seen + a_write * written) + plan.epochs * a_write,

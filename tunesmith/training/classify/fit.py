@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,8 +112,10 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         yield decide("n_epochs", f"at most {plan.epochs}", plan.epochs_reason)
         yield decide("batch_size", f"about {plan.batch_size} examples", plan.batch_reason)
         model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
-        learner = ClassifierLearner(job, model, plan, weights, looks)
+        heads = partial(_heads, head, features, rows.targets, weights)
+        learner = ClassifierLearner(job, model, plan, weights, looks, heads=heads)
         position = yield from tune(job, learner, plan)
+        decisions += [Decision(**decision) for decision in position.decisions]
 
     # 6. Keep the better one. The head alone is fitted again, to all examples.
     full = position.best_step > 0 and (options.method == "full" or position.best_loss < head_loss)
@@ -121,7 +124,7 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
         reason = f"dev loss {position.best_loss:.3f}, against {head_loss:.3f} of the head alone"
         yield decide("model kept", f"full fine-tuning at step {position.best_step}", reason)
     else:
-        head = fit_head(features, rows.targets, weights, strength=head.strength, start=head)
+        _, head = _heads(head, features, rows.targets, weights)
         model = _untuned(job, labels, precision)
         model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
         reason = "as asked" if head_only else "no step of the full fine-tuning had a lower dev loss"
@@ -186,6 +189,11 @@ def _untuned(job: Job, labels: Sequence[str], precision: Precision) -> Classifie
         options=job.options,
         precision=precision,
     )
+
+
+def _heads(head: Head, features: Tensor, targets: Tensor, weights: Tensor) -> tuple[Head, Head]:
+    """It, and the best one of its strength for all rows."""
+    return head, fit_head(features, targets, weights, strength=head.strength, start=head)
 
 
 def _head_metrics(
