@@ -22,7 +22,7 @@ demo: $(VENV)/.local
 		--ask "My card was charged twice for the same invoice in March. Which of the two amounts is wrong?"
 
 test: $(VENV)/.dev $(VENV)/.sdks
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,6 +32,9 @@ check: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.train_classifier
 	$(BIN)/python -m benchmarks.serve_classifier
+	$(BIN)/python -m benchmarks.evaluate_speed
+	$(BIN)/python -m benchmarks.train_causal_lm
+	$(BIN)/python -m benchmarks.serve_causal
 	$(BIN)/python -m benchmarks.time_to_accuracy
 	$(BIN)/python -m benchmarks.control_plane
 

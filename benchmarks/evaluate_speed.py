@@ -38,7 +38,8 @@ def main() -> None:
     """Compare and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--precision", default="auto", help="auto, fp32 or bf16")
+    given = parser.parse_args()
     if not compare.BANKING77.is_dir():
         print(f"Skipped: evaluate_speed needs BANKING77 in {compare.BANKING77}.")
         return
@@ -47,9 +48,9 @@ def main() -> None:
     labels = sorted({label for _, label in table})
     few = [row for label in labels for row in [r for r in table if r[1] == label][:EACH]]
     with tempfile.TemporaryDirectory() as folder:
-        served = Served(Path(folder), few)
+        served = Served(Path(folder), few, "--precision", given.precision)
         try:
-            found = _measured(served, Path(folder), held_out, rounds)
+            found, precision = _measured(served, Path(folder), held_out, given.rounds)
         finally:
             served.close()
     ratios = [ours / peer for ours, peer in zip(found[OURS], found[PEER], strict=True)]
@@ -60,7 +61,7 @@ def main() -> None:
         ours=OURS,
         more_is_better=False,
         notes={
-            "data": f"BANKING77, {len(held_out):,} rows, {len(labels)} labels",
+            "data": f"BANKING77, {len(held_out):,} rows, {len(labels)} labels, {precision}",
             "ours takes": f"{statistics.median(ratios):.2f} times the forward pass "
             f"({min(ratios):.2f} to {max(ratios):.2f}); at most {LIMIT} is asked for",
             "left out of ours": "baselines, advice, intervals and the report's page",
@@ -70,7 +71,8 @@ def main() -> None:
 
 def _measured(
     served: Served, folder: Path, held_out: compare.Table, rounds: int
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, list[float]], str]:
+    """Seconds by round, and in which precision the model multiplies."""
     texts, gold = ([row[i] for row in held_out] for i in (0, 1))
     (card,) = (folder / "data" / "models").glob(f"*/{classifier.CARD}")
     model = classifier.load(card.parent)
@@ -105,7 +107,7 @@ def _measured(
         runs = {OURS: ours, PEER: peer}
         for run in runs.values():
             run()  # warm up
-        return compare.in_turn(runs, rounds=rounds)
+        return compare.in_turn(runs, rounds=rounds), model.card.precision
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ BATCH_SIZES = (8, 32, 64)
 
 
 class Served:
-    """A server in a process of its own with a classifier tuned on a few of the rows."""
+    """A server in a process of its own with a classifier tuned on a few of the rows; `options` are
+    more of the command that tunes it."""
 
-    def __init__(self, folder: Path, table: compare.Table) -> None:
+    def __init__(self, folder: Path, table: compare.Table, *options: str) -> None:
         environment = {**os.environ, "TUNESMITH_DATA_DIR": str(folder / "data")}
         training = folder / "rows.jsonl"
         with training.open("w", encoding="utf-8") as file:
@@ -39,7 +40,7 @@ class Served:
                 file.write(json.dumps({"text": text, "label": label}) + "\n")
         command = [sys.executable, "-m", "tunesmith"]
         run = [*command, "run", str(training), "--method", "head", "--json"]
-        run += ["--run-dir", str(folder / "run"), "--set", "evaluate.baselines=false"]
+        run += ["--run-dir", str(folder / "run"), "--no-baselines", "--no-advice", *options]
         done = subprocess.run(run, check=True, env=environment, capture_output=True, text=True)
         self.model: str = json.loads(done.stdout)["model"]
         self._process = subprocess.Popen(

@@ -80,8 +80,9 @@ class Asking:
             options.setdefault("messages", HELLO)
         return self.add(Ask(model=Path(folder).name, folder=Path(folder), **options))
 
-    def choose(self, folder, messages=HELLO):
-        return self.add(Choose(model=Path(folder).name, folder=Path(folder), messages=messages))
+    def choose(self, folder, messages=HELLO, labels=()):
+        place = Path(folder)
+        return self.add(Choose(model=place.name, folder=place, messages=messages, labels=labels))
 
     def add(self, request):
         self.number += 1

@@ -57,6 +57,8 @@ class FakeProvider:
         self.writers: dict[str, dict[str, ChatRow]] = {}
         """Model → prompt → its row."""
         self.spoil_reply: Callable[[Conversation, Reply], Reply] = lambda asked, reply: reply
+        self.choice: Callable[[Conversation, Sequence[str]], Answer | None] = _first
+        """The label that a base model which writes finds most probable."""
         self.facts: dict[str, Any] = {}
         """Facts of the next jobs, beyond the usual ones."""
         self.curve: Callable[[wire.JobCreate], Sequence[float]] = lambda request: (0.9, 0.9, 0.9)
@@ -266,7 +268,15 @@ class FakeProvider:
             wire.Model(id=name, created=0, owned_by="system", tunesmith={"kind": kind})
             for name, kind in kinds.items()
         ]
-        tuned = [wire.Model(id=n, created=0, owned_by="fake") for n in self.tuned]
+        tuned = [
+            wire.Model(
+                id=name,
+                created=0,
+                owned_by="fake",
+                tunesmith={"answers": "labels", "labels": sorted(words)},
+            )
+            for name, words in self.tuned.items()
+        ]
         writers = [
             wire.Model(id=n, created=0, owned_by="fake", tunesmith={"answers": "text"})
             for n in self.writers
@@ -303,6 +313,20 @@ class FakeProvider:
         top = {label: math.log(n / total) for label, n in hits.items()}
         label = max(sorted(top), key=lambda name: top[name])
         return Answer(label=label, logprob=top[label], top=top)
+
+    def choose(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        labels: Sequence[str],
+        *,
+        concurrency: int,
+    ) -> Iterator[tuple[int, Answer | None]]:
+        self.calls["choose"] += len(conversations)
+        if model not in self.bases:
+            raise NotFound(f"The model '{model}' does not exist")
+        for i in reversed(range(len(conversations))):
+            yield i, self.choice(conversations[i], labels)
 
     def chat(
         self,
@@ -352,6 +376,11 @@ class FakeProvider:
         draw = random.Random(f"{writing.seed} {k} {text}")
         label = draw.choices(list(answer.top), [*map(math.exp, answer.top.values())])[0]
         return Reply(text=label, finish_reason="stop", logprobs=(answer.top[label],))
+
+
+def _first(asked: Conversation, labels: Sequence[str]) -> Answer:
+    logprob = -math.log(len(labels))
+    return Answer(label=labels[0], logprob=logprob, top=dict.fromkeys(labels, logprob))
 
 
 def _key(row: ChatRow) -> str:

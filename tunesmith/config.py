@@ -130,7 +130,7 @@ class TrainConfig:
     early_stopping_patience: int = 3
     """Looks at the dev slice without progress before training stops."""
     learn_dev: bool = True
-    """Of classifiers: the last epoch learns from the dev slice too, if its loss still falls."""
+    """Of classifiers: the last epoch learns from the dev slice too, unless its loss rises."""
     validation_interval: int | None = None
     """Steps between looks at the dev slice. Empty: half an epoch."""
     lora_rank: int | None = None

@@ -34,7 +34,7 @@ def test_a_requirement_is_checked_again_without_asking_again(here, finished, pro
 def test_an_unknown_metric_is_refused_with_the_names_before_anything_starts(here, table, provider):
     ended = here("run", table, "--run-dir", "new", "--require", "f1>=0.9")
     assert ended.code == 2
-    assert "no metric named 'f1'" in ended.err and "f1_macro" in ended.err
+    assert "'f1>=0.9' names no metric" in ended.err and "f1_macro" in ended.err
     assert provider.calls["create_job"] == 0
 
 

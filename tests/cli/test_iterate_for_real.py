@@ -50,3 +50,18 @@ def test_three_heads_one_of_them_killed_and_the_best_is_served(outside, table, b
     jobs = json.loads(outside("jobs", "list", "--json").out)
     assert [job["status"] for job in jobs] == ["succeeded"] * 3
     assert all(job["validation_file"] is None for job in jobs)
+
+
+def test_two_at_once_are_trained_by_two_workers(outside, table, base, place):
+    command = ("iterate", table, "--run-dir", "r", "--base-model", base, *SMALL)
+    ended = outside(*command, "--parallel", 2)
+    assert ended.code == 0, ended.err
+    trials = json.loads(ended.out)["searched"]["trials"]
+    assert [trial["state"] for trial in trials] == ["done"] * 3
+    spans = []
+    for number in (1, 2):
+        (path,) = place.glob(f"r/06-iterate/search-*/trial-0{number}/03-train/events.jsonl")
+        times = [json.loads(line)["at"] for line in path.read_text().splitlines()]
+        spans.append((min(times), max(times)))
+    (_, first_end), (second_begin, _) = sorted(spans)
+    assert second_begin < first_end

@@ -56,6 +56,34 @@ def test_the_averages_are_scikit_learns(rows, weighted):
         assert [found[n] for n in names] == pytest.approx(expected[:3])
 
 
+@given(scored_rows(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_the_rows_does_not_matter(rows, random):
+    labels, gold, predicted, weights = rows
+    sure = [random.random() for _ in gold]
+
+    def scored(order):
+        given_rows = ([column[i] for i in order] for column in (gold, predicted, weights, sure))
+        first, second, third, fourth = given_rows
+        return score(
+            first,
+            second,
+            labels=labels,
+            weights=third,
+            gold_probabilities=fourth,
+            answer_probabilities=fourth,
+        )
+
+    order = list(range(len(gold)))
+    before = scored(order)
+    random.shuffle(order)
+    after = scored(order)
+    assert after.metrics == pytest.approx(before.metrics)
+    assert np.array(after.confusion) == pytest.approx(np.array(before.confusion))
+    for one, other in zip(before.calibration, after.calibration, strict=True):
+        assert vars(one) == pytest.approx(vars(other))
+
+
 @given(scored_rows(), st.booleans())
 @settings(deadline=None)
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")

@@ -11,6 +11,8 @@ import pytest
 from tunesmith import pipeline
 from tunesmith.config import PrepareConfig, RunConfig
 from tunesmith.errors import ConfigError, NotFound, NotOffered
+from tunesmith.pipeline.evaluating.labels import rivals
+from tunesmith.providers import Answer
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ def test_a_base_without_embeddings_is_left_out_and_that_is_said(go, shop, provid
 def test_costs_and_latencies_are_told_where_they_are_known(go, provider):
     evaluated = go(planted.rows(200), baselines=True, advice=False)[-1]
     by_name = {b.name: b.running for b in evaluated.baselines}
-    assert evaluated.running.cost == 0.0 and evaluated.running.seconds == 0.0
+    assert evaluated.running.cost == 0.0 and evaluated.running.seconds > 0
     assert by_name["tfidf_logistic"].seconds is None
     assert by_name["embeddings_logistic"].seconds > 0
     provider.place = "http://elsewhere/v1"
@@ -283,9 +285,12 @@ def test_an_untuned_model_that_writes_is_asked_with_the_labels(shop, provider, t
     table = planted.write(tmp_path / "mail.csv", planted.rows(200))
     config = RunConfig(prepare=PrepareConfig(table=str(table)))
     asked = []
-    provider.spoil_reply = lambda given, reply: (
-        asked.append(given) or replace(reply, text=" Billing." if len(asked) % 2 else "who knows")
-    )
+
+    def choice(given, labels):
+        asked.append(given)
+        return None if len(asked) == 1 else Answer(label=labels[1], logprob=-0.1)
+
+    provider.choice = choice
     config = replace(
         config,
         train=replace(config.train, base_model="tiny-writer"),
@@ -295,9 +300,46 @@ def test_an_untuned_model_that_writes_is_asked_with_the_labels(shop, provider, t
     names = [b.name for b in evaluated.baselines]
     assert names == ["majority_class", "tfidf_logistic", "zero_shot", "few_shot"]
     first, last = asked[0].messages, asked[-1].messages
-    assert "account, billing, product" in first[0]["content"] and len(first) == 2
-    assert [m["role"] for m in last[1:-1]] == ["user", "assistant"] * 5
-    assert evaluated.baselines[-1].metrics["accuracy"] < 0.2
+    assert len(first) == 1 and "account, billing, product" in first[0]["content"]
+    assert [m["role"] for m in last] == ["user", "assistant"] * 5 + ["user"]
+    assert "account, billing, product" in last[0]["content"]
+    zero, few = evaluated.baselines[2:]
+    assert few.metrics["accuracy"] == 0.2, "one of five labels, always"
+    assert zero.metrics["accuracy"] <= 0.2, "what it cannot read counts as wrong"
+    assert few.running.seconds > 0 and "most probable" in few.description
+
+
+def test_more_labels_than_a_prompt_holds_are_not_put_to_the_untuned_model(
+    shop, provider, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rivals, "MOST_LABELS", 4)
+    table = planted.write(tmp_path / "mail.csv", planted.rows(200))
+    config = RunConfig(prepare=PrepareConfig(table=str(table)))
+    config = replace(
+        config,
+        train=replace(config.train, base_model="tiny-writer"),
+        evaluate=replace(config.evaluate, bootstrap=50, advice=False),
+    )
+    evaluated = list(pipeline.run(config, shop))[-1]
+    assert any("5 labels do not fit into a prompt" in what for what in evaluated.left_out)
+    assert provider.calls["choose"] == 0
+
+
+def test_the_order_of_the_rows_changes_nothing(go, provider):
+    some, _ = planted.flipped(planted.rows(300), 0.2)
+    mixed = some.copy()
+    random.Random(7).shuffle(mixed)
+    first, second = (go(rows, baselines=True)[-1] for rows in (some, mixed))
+    for name in ("intervals", "per_class", "confusion"):
+        assert getattr(first, name) == getattr(second, name), name
+    for name in ("metrics", "natural", "balanced"):  # the model in memory adds in its rows' order
+        assert getattr(first, name) == pytest.approx(getattr(second, name)), name
+    assert (first.worth, first.verdict) == (second.worth, second.verdict)
+    reached = [
+        [(one.name, one.metrics, one.intervals, one.gains) for one in run.baselines]
+        for run in (first, second)
+    ]
+    assert reached[0] == reached[1]
 
 
 # --- what is kept -------------------------------------------------------------------------------

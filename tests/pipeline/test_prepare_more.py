@@ -224,6 +224,35 @@ def test_a_review_filled_in_where_it_lies_is_kept(go):
     assert pl.read_csv(path).equals(filled)
 
 
+def test_a_review_can_leave_rows_out(go):
+    one = {"text": texts(40), "label": ["a", "b"] * 20}
+    several = {"text": texts(40), "annotator_1": ["a", "b"] * 20, "annotator_2": ["a", "b"] * 20}
+    for table in (one, several):
+        go(table, balance="none")
+        said = {"file": ["t.csv"] * 2, "line": [2, 3], "text": table["text"][:2]}
+        path = go.folder.parent / "said.csv"
+        pl.DataFrame({**said, "decision": ["(drop)", "a"]}).write_csv(path)
+        prepared = go(table, balance="none", review=str(path))
+        assert prepared.fates == {"kept": 39, "dropped: as decided in the review": 1}
+        assert table["text"][0] not in go.all_texts()
+
+
+def test_a_decision_holds_for_all_rows_of_the_text(go):
+    some = texts(40)
+    table = {"text": [*some, some[0], some[1]], "label": ["a", "b"] * 21}
+    said = {"file": ["t.csv"] * 2, "line": [2, 3], "text": some[:2], "decision": ["b", "(drop)"]}
+    path = go.folder.parent / "said.csv"
+    path.parent.mkdir()
+    pl.DataFrame(said).write_csv(path)
+    prepared = go(table, balance="none", review=str(path))
+    assert prepared.fates == {
+        "kept": 39, "dropped: as decided in the review": 2, "merged: duplicate of another row": 1,
+    }  # fmt: skip
+    labels = dict(zip(*read_classification(go.folder / "train.jsonl"), strict=True))
+    held_out = dict(zip(*read_classification(go.folder / "validation.jsonl"), strict=True))
+    assert (labels | held_out)[some[0]] == "b"
+
+
 def test_a_row_for_each_rating(go):
     rows = {"text": [], "label": [], "rater_id": []}
     for i, text in enumerate(texts(40)):

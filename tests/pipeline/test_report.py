@@ -444,8 +444,11 @@ def test_a_given_verdict_is_taken(tmp_path):
 def test_few_labels_get_a_table_and_many_a_heat_map(tmp_path):
     _, few = written(report(25, 500), tmp_path)
     assert "matrix" in few.classes() and "heat" not in few.classes()
-    _, many = written(report(26, 500), tmp_path)
+    html, many = written(report(26, 500), tmp_path)
     assert "heat" in many.classes() and "matrix" not in many.classes()
+    # What a cell says stands beside the map's scrolling frame, in the same figure.
+    (figure,) = (part for part in html.split("<figure>") if 'class="heat"' in part)
+    assert "heat-says" in figure.split("</figure>")[0] and 'map.closest("figure")' in html
     assert re.search(r"label_000: \d+ of \d+ rows answered rightly", many.text)
 
 

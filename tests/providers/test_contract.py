@@ -98,6 +98,16 @@ class ProviderContract:
             assert answer.top[answer.label] == answer.logprob
             assert sum(map(math.exp, answer.top.values())) == pytest.approx(1, abs=1e-3)
 
+    def test_many_texts_are_answered_as_each_alone(self, provider, job, examples):
+        texts = [f"{text} {i}" for i, text in enumerate(examples[0] * 10)]
+        answers = dict(provider.classify(job.fine_tuned_model, texts, concurrency=3))
+        assert sorted(answers) == list(range(160))
+        for i in (0, 77, 159):
+            [(_, alone)] = provider.classify(job.fine_tuned_model, [texts[i]], concurrency=1)
+            assert alone.label == answers[i].label
+            assert alone.logprob == pytest.approx(answers[i].logprob, abs=0.02)
+            assert alone.top == pytest.approx(dict(answers[i].top), abs=0.02)
+
     def test_nothing_to_ask_is_answered_by_nothing(self, provider, job):
         assert list(provider.classify(job.fine_tuned_model, [], concurrency=8)) == []
 

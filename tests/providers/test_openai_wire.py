@@ -234,6 +234,46 @@ def test_one_failed_request_ends_the_asking(scripted, provider):
     assert len(scripted.asked) < 100
 
 
+def listed(path: str) -> tuple[int, object]:
+    """A model that answers "spam" to every text, and cuts the second of a list."""
+    if path.startswith("/v1/models/"):
+        told = {"kind": "encoder", "answers": "labels"}
+        model = {"id": "m", "object": "model", "created": 1, "owned_by": "me", "tunesmith": told}
+        return 200, model
+    top = {"tokens": ["spam"], "token_logprobs": [-0.5], "top_logprobs": [{"spam": -0.5}]}
+    choices = [{"index": i, "text": "spam", "logprobs": top} for i in reversed(range(2))]
+    return 200, {"choices": choices, "tunesmith": {"cut_tokens": 3, "cut_prompts": {"1": 3}}}
+
+
+def test_many_texts_go_in_lists(scripted, provider, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 4)
+    monkeypatch.setattr(module, "LISTED", 2)
+    scripted.answer = lambda method, path: listed(path)
+    found = dict(provider.classify("m", ["a", "b", "c", "d"], concurrency=1))
+    bodies = [json.loads(body) for body in scripted.bodies if body]
+    assert [body["prompt"] for body in bodies] == [["a", "b"], ["c", "d"]]
+    assert bodies[0]["logprobs"] == 20 and bodies[0]["temperature"] == 0
+    assert [found[i].cut_tokens for i in range(4)] == [0, 3, 0, 3]
+    assert found[3].label == "spam" and found[3].logprob == -0.5 and found[3].top == {"spam": -0.5}
+
+
+def test_long_texts_go_in_short_lists(scripted, provider, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 3)
+    monkeypatch.setattr(module, "MOST_CHARACTERS", 5)
+    scripted.answer = lambda method, path: listed(path)
+    texts = ["abc", "de", "f", "ghijklmnop", "q"]
+    assert len(list(provider.classify("m", texts, concurrency=1))) == 5
+    prompts = [json.loads(body)["prompt"] for body in scripted.bodies if body]
+    assert prompts == [["abc", "de"], ["f"], ["ghijklmnop"], ["q"]]
+
+
+def test_a_list_that_comes_back_short_is_said(scripted, provider, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 3)
+    scripted.answer = lambda method, path: listed(path)
+    with pytest.raises(ProviderError, match="has no 2"):
+        list(provider.classify("m", ["a", "b", "c"], concurrency=1))
+
+
 # --- written answers ----------------------------------------------------------------------------
 
 
@@ -297,6 +337,23 @@ def test_a_prompt_that_is_too_long_is_a_reply_that_says_so(scripted, provider):
     scripted.answer = lambda method, path: (400, error("Another fault."))
     with pytest.raises(RequestError, match="Another fault"):
         list(provider.chat("m", asked, concurrency=1))
+
+
+def test_labels_are_chosen_from_and_not_read_where_a_prompt_is_too_long(scripted, provider):
+    asked = [Conversation(messages=[{"role": "user", "content": "x"}])]
+    scripted.answer = lambda method, path: (200, reply(("spam", -0.5)))
+    [(place, answer)] = provider.choose("m", asked, ["spam", "ham"], concurrency=1)
+    assert (place, answer.label, answer.top) == (0, "spam", {"spam": -0.5})
+    assert json.loads(scripted.bodies[-1]) == {
+        "model": "m", "messages": asked[0].messages, "temperature": 0, "logprobs": True,
+        "top_logprobs": 20, "tunesmith": {"labels": ["spam", "ham"]},
+    }  # fmt: skip
+    said = error("The context is too long.", code="context_length_exceeded")
+    scripted.answer = lambda method, path: (400, said)
+    assert list(provider.choose("m", asked, ["spam", "ham"], concurrency=1)) == [(0, None)]
+    scripted.answer = lambda method, path: (400, error("Another fault."))
+    with pytest.raises(RequestError, match="Another fault"):
+        list(provider.choose("m", asked, ["spam", "ham"], concurrency=1))
 
 
 def test_a_reply_without_choices_is_none(scripted, provider):

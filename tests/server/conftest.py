@@ -57,6 +57,14 @@ class StandInPool:
             answer.set_result(Classification(self.labels, logprobs, 256 if cut else 5, cut))
         return answer
 
+    def classify(self, model, folder, texts):
+        answers, each = Future(), [self.submit(model, folder, text) for text in texts]
+        if self.error:
+            answers.set_exception(self.error)
+        else:
+            answers.set_result([answer.result() for answer in each])
+        return answers
+
     def embed(self, model, folder, texts):
         """The vector of a text points to (its length, 1, 0)."""
         self.asked.append((model, folder, texts))
@@ -141,7 +149,11 @@ class StandInWriters:
         self.chosen.append(choose)
         answer = Future()
         logprobs = [math.log(p) for p in (0.2, 0.7, 0.1)]
-        answer.set_result(Classification(StandInPool.labels, logprobs, 5, 0))
+        if self.error:
+            answer.set_exception(self.error)
+        else:
+            labels = choose.labels or StandInPool.labels
+            answer.set_result(Classification(labels, logprobs, 5, 0))
         return answer
 
     def forget(self, model):

@@ -122,7 +122,9 @@ def test_texts_that_were_cut_are_told(server, model):
     )
     assert raw.headers["x-tunesmith-warning"] == "text cut from 700 to 256 tokens"
     assert raw.headers["openai-model"] == model
-    assert raw.parse().tunesmith == {"cut_tokens": 444}
+    assert raw.parse().tunesmith == {"cut_tokens": 444, "cut_prompts": {"1": 444}}
+    alone = server.client.completions.create(model=model, prompt="to be cut")
+    assert alone.tunesmith == {"cut_tokens": 444}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_texts_that_were_cut_are_told(server, model):
         ({"prompt": [[1], [2]]}, "prompt", "takes no token ids"),
         ({"prompt": []}, "prompt", "Invalid 'prompt'"),
         ({"prompt": ["x", " "]}, "prompt", "no text to classify"),
-        ({"logprobs": 6}, "logprobs", "Invalid 'logprobs'"),
+        ({"logprobs": 21}, "logprobs", "Invalid 'logprobs'"),
         ({"n": 3, "best_of": 2}, "best_of", "at least as large as 'n'"),
         ({"best_of": 21}, "best_of", "Invalid 'best_of'"),
         ({"max_tokens": 0}, "max_tokens", "Invalid 'max_tokens'"),

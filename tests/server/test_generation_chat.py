@@ -294,7 +294,38 @@ def test_a_call_in_the_older_way(server, ask):
     assert chunks[-1].choices[0].finish_reason == "function_call"
 
 
+# --- labels to choose among -----------------------------------------------------------------------
+
+
+def test_a_model_that_writes_chooses_among_given_labels(server, model, ask):
+    labels = {"tunesmith": {"labels": ["late", "lost", "found"]}}
+    answer = ask(extra_body=labels, logprobs=True, top_logprobs=2, temperature=0)
+    (chosen,) = server.writers.chosen
+    assert (chosen.model, chosen.labels) == (model, ("late", "lost", "found"))
+    assert answer.choices[0].message.content == "lost" and not server.writers.asked
+    top = answer.choices[0].logprobs.content[0].top_logprobs
+    assert [one.token for one in top] == ["lost", "late"]
+
+
+def test_labels_that_make_no_choice_are_refused_by_name(server, ask):
+    for labels in (["late", "late"], ["late"], [], ["late", ""]):
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(extra_body={"tunesmith": {"labels": labels}})
+        assert caught.value.param.startswith("tunesmith.labels")
+    has_its_own = server.causal(labels=("a", "b"))
+    with pytest.raises(openai.BadRequestError, match="has labels of its own") as caught:
+        ask(model=has_its_own, extra_body={"tunesmith": {"labels": ["late", "lost"]}})
+    assert caught.value.param == "tunesmith.labels"
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_prompt_with_labels_that_is_too_long_is_told_as_such(server, ask):
+    server.writers.error = TooLong("Too long.", prompt_tokens=70, context=64)
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(extra_body={"tunesmith": {"labels": ["late", "lost"]}})
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -361,7 +392,8 @@ def test_a_causal_model_with_labels_answers_like_a_classifier(server):
     (chosen,) = server.writers.chosen
     assert (chosen.model, list(chosen.messages)) == (model, ASK)
     assert not server.writers.asked
-    assert server.client.models.retrieve(model).tunesmith == {"kind": "causal", "answers": "labels"}
+    told = {"kind": "causal", "answers": "labels", "labels": ["a", "b"]}
+    assert server.client.models.retrieve(model).tunesmith == told
     with pytest.raises(openai.BadRequestError, match="no token ids to bias"):
         server.client.chat.completions.create(model=model, messages=ASK, logit_bias={"1": 1})
 

@@ -191,6 +191,17 @@ def test_labels_have_probabilities(server):
     assert answer.choices[0].message.content == top[0].token
 
 
+def test_a_base_model_chooses_among_labels_as_a_tuned_one_does(server):
+    labels = {"tunesmith": {"labels": ["late", "lost", "late again"]}}
+    asked = {"messages": ASK, "logprobs": True, "top_logprobs": 20, "temperature": 0}
+    answer = server.client.chat.completions.create(model="tiny-qwen3", **asked, extra_body=labels)
+    (token,) = answer.choices[0].logprobs.content
+    top = {one.token: one.logprob for one in token.top_logprobs}
+    assert set(top) == {"late", "lost", "late again"}
+    assert math.isclose(sum(map(math.exp, top.values())), 1, rel_tol=1e-4)
+    assert answer.choices[0].message.content == max(top, key=top.get) == token.token
+
+
 def test_a_response_is_the_same_text(server, ask):
     text = ask(temperature=0).choices[0].message.content
     asked = {"model": "tiny-qwen3", "input": ASK[0]["content"], "temperature": 0}

@@ -25,6 +25,14 @@ def test_base_and_tuned_models_are_listed_together(server):
     assert server.client.models.retrieve("minilm-l6").owned_by == "system"
 
 
+def test_a_model_tells_its_labels_when_it_is_asked_for_alone(server):
+    name = server.causal(labels=("late", "lost"))
+    told = server.client.models.retrieve(name).tunesmith
+    assert told == {"kind": "causal", "answers": "labels", "labels": ["late", "lost"]}
+    listed = {model.id: model.tunesmith for model in server.client.models.list()}
+    assert listed[name] == {"kind": "causal", "answers": "labels"}
+
+
 def test_names_are_found_however_their_colons_are_written(server):
     checkpoint = server.client.fine_tuning.jobs.checkpoints.list(server.tuned().id).data[1]
     name = checkpoint.fine_tuned_model_checkpoint

@@ -95,6 +95,19 @@ def test_a_list_is_embedded_in_its_order_and_lets_others_in_between(pool, folder
         assert torch.allclose(vector, expected[i % 40], atol=1e-5)
 
 
+def test_a_list_is_labelled_in_its_order(pool, folders):
+    texts = ["late " * (i % 40 + 1) for i in range(160)]
+    whole = pool.classify("one", folders["one"], texts)
+    alone = [pool.submit("one", folders["one"], text).result(60) for text in texts[:3]]
+    found = whole.result(60)
+    assert len(found) == 160
+    for text, answer, single in zip(texts, found, alone, strict=False):
+        assert answer.prompt_tokens == single.prompt_tokens, text
+        assert answer.logprobs == pytest.approx(single.logprobs, abs=1e-5)
+    with pytest.raises(NotFound):
+        pool.classify("gone", Path("/gone"), texts).result(60)
+
+
 def test_wrong_token_ids_fail_only_their_own_list(pool, folders):
     lists = [["hello"], ["hello", [1, 2]], [[101, 7592, 102]]]
     first, second, third = [pool.embed("one", folders["one"], texts) for texts in lists]

@@ -39,7 +39,10 @@ def test_jobs_of_an_older_database_are_supervised(settings, store):
     store.jobs.create(row, [], repeated=False)
     with store._database.write() as connection:
         connection.execute(text("ALTER TABLE jobs DROP COLUMN method"))
-        for table in ("eval_items", "eval_runs", "evals"):
+        connection.execute(text("ALTER TABLE models DROP COLUMN title"))
+        labelling = [f"labelling_{part}" for part in ("answers", "handouts", "rows", "tasks")]
+        newer = ("sessions", "runs", "eval_items", "eval_runs", "evals")
+        for table in (*labelling, *newer):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = 'v0002_projects'"))
     newer = open_store(settings)

@@ -21,6 +21,7 @@ from tunesmith.cli import (
     admin,
     chat,
     compare,
+    evaluate,
     export,
     iterate,
     jobs,
@@ -44,7 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upload": run.upload,
     "train": run.train,
     "deploy": run.deploy,
-    "evaluate": run.evaluate,
+    "evaluate": evaluate.evaluate,
     "iterate": iterate.iterate,
     "serve": serve.serve,
     "chat": chat.chat,
@@ -60,7 +61,7 @@ GROUPS = {
     "webhooks": webhooks.app,
 }
 for name, command in COMMANDS.items():
-    of_runs = command.__module__ in (run.__name__, iterate.__name__)
+    of_runs = command.__module__ in (run.__name__, evaluate.__name__, iterate.__name__)
     app.command(name, rich_help_panel="Runs" if of_runs else "Models")(command)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name, rich_help_panel="Models")

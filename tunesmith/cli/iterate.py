@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,19 +16,10 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
-from tunesmith.cli.run import (
-    ConfigFile,
-    Json,
-    Place,
-    Seed,
-    Set,
-    Yes,
-    _check_same_table,
-    _forget_if_empty,
-    _next_folder,
-)
+from tunesmith.cli.places import run_folder
+from tunesmith.cli.run import ConfigFile, Json, Place, Seed, Set, Yes
 from tunesmith.config import RunConfig
-from tunesmith.errors import ConfigError, RequestError
+from tunesmith.errors import ConfigError
 
 STEPS = ("prepare", "upload", "iterate", "deploy", "evaluate")
 """What is done, one after the other; each comes to a result."""
@@ -130,34 +121,20 @@ def _at_work(
 ) -> Iterator[tuple[Any, Any, Any]]:
     """(workshop, terminal, table of trials) for an iteration in `place`, or in a new folder."""
     from tunesmith import pipeline
-    from tunesmith.cli.terminal import Terminal, shortest
+    from tunesmith.cli.terminal import Terminal
     from tunesmith.cli.trials import TrialTable
 
     pipeline.check(config)
     terminal = Terminal(as_json=as_json)
     table = TrialTable(terminal, as_json=as_json)
-    path = place or _next_folder(Path(config.prepare.table).stem)
-    is_new = place is None or not path.exists()
-    _check_same_table(config, path, yes=yes)
-    run_dir = pipeline.RunDir(path)
-    try:
-        with (
-            _workers(config.iterate.parallel),
-            pipeline.open_workshop(config.provider, run_dir, table) as shop,
-        ):
-            pipeline.keep_config(config, run_dir)
-            yield shop, terminal, table
-    except KeyboardInterrupt:
-        table.close()
-        typer.echo(f"\nStopped. To go on: tunesmith iterate {shortest(run_dir.path)}", err=True)
-        raise typer.Exit(130) from None
-    except RequestError:
-        if is_new:
-            _forget_if_empty(run_dir.path)
-        raise
-    finally:
-        table.close()
-        terminal.close()
+    with (
+        run_folder(config, place, terminal, go_on="tunesmith iterate", yes=yes) as run_dir,
+        closing(table),
+        _workers(config.iterate.parallel),
+        pipeline.open_workshop(config.provider, run_dir, table) as shop,
+    ):
+        pipeline.keep_config(config, run_dir)
+        yield shop, terminal, table
 
 
 @contextmanager

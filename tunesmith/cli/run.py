@@ -15,8 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
+from tunesmith.cli.places import run_folder
 from tunesmith.config import RunConfig
-from tunesmith.errors import ConfigError, RequestError, StateError
+from tunesmith.errors import ConfigError, StateError
+
+RESUME = "tunesmith run --run-dir"
+"""What goes on with a run that was stopped, up to its folder."""
 
 Table = Annotated[
     Path | None,
@@ -65,7 +69,7 @@ def run(
     from tunesmith import pipeline
 
     settled = _settle(given, table, run_dir, config, set_, seed)
-    with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
+    with at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
         results = []
         steps = pipeline.run(settled, shop)
         for verb in pipeline.VERBS:
@@ -111,16 +115,10 @@ def prepare(
     from tunesmith import pipeline
 
     settled = _settle(given, table, run_dir, config, set_, None)
-    with _at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
+    with at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
         terminal.begin("prepare")
-        result = pipeline.prepare(
-            settled.prepare,
-            shop.run_dir,
-            terminal,
-            base_model=settled.train.base_model,
-            max_length=settled.train.max_length,
-        )
-        _tell("prepare", result, shop, terminal, settled)
+        result = pipeline.prepare_for(settled, shop.run_dir, terminal)
+        tell("prepare", result, shop, terminal, settled)
 
 
 def _verb(name: str, *sections: str, says: str) -> Callable[..., None]:
@@ -134,7 +132,7 @@ def _verb(name: str, *sections: str, says: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         settled = asked(given, base=of_run_dir(run_dir, config), overrides=set_ or [])
-        _one_verb(name, settled, run_dir, as_json=as_json)
+        one_verb(name, settled, run_dir, as_json=as_json)
 
     command.__name__, command.__doc__ = name, says
     return takes_config(*sections, "provider")(command)
@@ -145,7 +143,6 @@ train = _verb("train", "train", says="Train a model on a run's uploaded files.")
 deploy = _verb(
     "deploy", "deploy", says="Make a run's model answer, and check that it answers as trained."
 )
-evaluate = _verb("evaluate", "evaluate", says="Score a run's deployed model, write its report.")
 
 
 def _settle(
@@ -177,10 +174,10 @@ def _settle(
     return settled
 
 
-def _one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) -> None:
+def one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) -> None:
     from tunesmith import pipeline
 
-    with _at_work(settled, run_dir, as_json=as_json, yes=True) as (shop, terminal):
+    with at_work(settled, run_dir, as_json=as_json, yes=True) as (shop, terminal):
         needed = pipeline.VERBS.index(verb)
         earlier = list(pipeline.so_far(settled, shop))[:needed]
         if len(earlier) < needed:
@@ -194,7 +191,7 @@ def _one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) ->
         terminal.begin(verb)
         result = _call(verb, settled, earlier, shop)
         pipeline.keep_config(settled, shop.run_dir, [*earlier, result])
-        _tell(verb, result, shop, terminal, settled)
+        tell(verb, result, shop, terminal, settled)
 
 
 def _call(verb: str, config: RunConfig, earlier: Sequence[Any], shop: Any) -> Any:
@@ -209,7 +206,7 @@ def _call(verb: str, config: RunConfig, earlier: Sequence[Any], shop: Any) -> An
     return pipeline.evaluate(config.evaluate, earlier[0], earlier[2], earlier[3], shop)
 
 
-def _tell(verb: str, result: Any, shop: Any, terminal: Any, config: RunConfig) -> None:
+def tell(verb: str, result: Any, shop: Any, terminal: Any, config: RunConfig) -> None:
     from tunesmith import pipeline
 
     if verb in shop.run_dir.reused:
@@ -248,87 +245,21 @@ def _stop_at_the_gate(gated: dict[str, Any], terminal: Any) -> None:
 
 
 @contextmanager
-def _at_work(
-    config: RunConfig, place: Path | None, *, as_json: bool, yes: bool
+def at_work(
+    config: RunConfig, place: Path | None, *, as_json: bool, yes: bool, go_on: str = RESUME
 ) -> Iterator[tuple[Any, Any]]:
-    """(workshop, terminal) for a run in `place`, or in a new folder.
-
-    Ctrl-C ends it with a word on how to go on; a folder in which nothing came about is removed.
-    """
+    """(workshop, terminal) for a run in `place`, or in a new folder (see `places`)."""
     from tunesmith import pipeline
-    from tunesmith.cli.terminal import Terminal, shortest
+    from tunesmith.cli.terminal import Terminal
 
     pipeline.check(config)
     terminal = Terminal(as_json=as_json)
-    path = place or _next_folder(Path(config.prepare.table).stem)
-    is_new = place is None or not path.exists()
-    _check_same_table(config, path, yes=yes)
-    run_dir = pipeline.RunDir(path)
-    try:
-        with pipeline.open_workshop(config.provider, run_dir, terminal) as shop:
-            pipeline.keep_config(config, run_dir)
-            yield shop, terminal
-    except KeyboardInterrupt:
-        terminal.close()
-        go_on = f"tunesmith run --run-dir {shortest(run_dir.path)}"
-        typer.echo(f"\nStopped. To go on: {go_on}", err=True)
-        raise typer.Exit(130) from None
-    except RequestError:
-        if is_new:
-            _forget_if_empty(run_dir.path)
-        raise
-    finally:
-        terminal.close()
-
-
-def _next_folder(stem: str) -> Path:
-    """runs/<stem>-<n> with the first free n, created so that no other start takes it.
-
-    Raises: StorageError.
-    """
-    from tunesmith.errors import storage_error
-
-    number = 1
-    while True:
-        folder = Path("runs") / f"{stem}-{number}"
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise storage_error(error, folder) from None
-
-
-def _check_same_table(config: RunConfig, path: Path, *, yes: bool) -> None:
-    """Ask before a run on one table is replaced by one on another.
-
-    Raises: StateError when the answer is no, or nobody can be asked.
-    """
-    from tunesmith import config as configs
-    from tunesmith.cli.terminal import is_interactive
-
-    if yes or not (path / "config.toml").is_file():
-        return
-    before = configs.load(path / "config.toml").prepare.table
-    if before == config.prepare.table:
-        return
-    question = f"{path} holds a run on {before}. Replace it by one on {config.prepare.table}?"
-    if not (is_interactive() and typer.confirm(question, err=True)):
-        raise StateError(
-            f"{path} holds a run on another table, {before}.",
-            fix="Choose another --run-dir, or say --yes to replace it.",
-        )
-
-
-def _forget_if_empty(path: Path) -> None:
-    import shutil
-
-    bookkeeping = {".lock", "run-id", "config.toml"}
-    if all(file.name in bookkeeping for file in path.rglob("*") if file.is_file()):
-        shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):  # it holds other runs
-            Path("runs").rmdir()
+    with (
+        run_folder(config, place, terminal, go_on=go_on, yes=yes) as run_dir,
+        pipeline.open_workshop(config.provider, run_dir, terminal) as shop,
+    ):
+        pipeline.keep_config(config, run_dir)
+        yield shop, terminal
 
 
 def _ask(texts: list[str], model: str, shop: Any, terminal: Any) -> list[dict[str, Any]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tunesmith.web.site import Site
 
 
 def serve(
@@ -20,6 +24,9 @@ def serve(
             "run elsewhere, by python -m tunesmith.work.",
         ),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web/--no-web", help="Serve pages too, where they are installed.")
+    ] = True,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Stop when standard input closes.", hidden=True)
     ] = False,
@@ -27,9 +34,11 @@ def serve(
         bool, typer.Option("--announce-json", help="Print one line of JSON.", hidden=True)
     ] = False,
 ) -> None:
-    """Serve the OpenAI API: files, fine-tuning jobs, models and chat completions."""
+    """Serve the OpenAI API: files, fine-tuning jobs, models and chat completions; and the pages."""
     from tunesmith import settings as environment
     from tunesmith.server.serve import serve as serve_forever
+
+    site = _site() if web and not with_parent else None
 
     def announce(base_url: str, key: str) -> None:
         if announce_json:
@@ -38,8 +47,21 @@ def serve(
         print(f"Serving at {base_url}, until Ctrl-C.", flush=True)
         if key:
             print(f"An admin key, shown only this once: {key}", flush=True)
+        if site:
+            once = ", already logged in (this link works once)" if key else ""
+            print(f"In the browser{once}: {site.address(base_url, key)}", flush=True)
 
     settings = environment.load()
     if workers is not None:
         settings = replace(settings, workers=workers)
-    serve_forever(settings, host, port, with_parent=with_parent, announce=announce)
+    extend = site.extend if site else None
+    serve_forever(settings, host, port, with_parent=with_parent, announce=announce, extend=extend)
+
+
+def _site() -> Site | None:
+    """The pages, where NiceGUI is installed."""
+    if importlib.util.find_spec("nicegui") is None:
+        return None
+    from tunesmith.web.site import Site
+
+    return Site()

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,8 @@ def score(
     if gold_probabilities is not None:
         # The floor is scikit-learn's: the smallest step at 1.0.
         sure = np.clip(np.asarray(gold_probabilities), np.finfo(np.float64).eps, 1.0)
-        metrics["log_loss"] = float(np.average(-np.log(sure), weights=weight))
+        sure, share = _in_own_order(sure, weight)
+        metrics["log_loss"] = float(np.average(-np.log(sure), weights=share))
     bins: tuple[Bin, ...] = ()
     if answer_probabilities is not None:
         bins, metrics["expected_calibration_error"] = calibrate(
@@ -176,7 +178,7 @@ def calibrate(
     out."""
     weight = np.ones(len(right)) if weights is None else weights
     known = np.isfinite(probability) & (weight > 0)
-    probability, right, weight = probability[known], right[known], weight[known]
+    probability, right, weight = _in_own_order(probability[known], right[known], weight[known])
     which = np.clip((probability * NUM_BINS).astype(int), 0, NUM_BINS - 1)
     counts, total, stated, hits = (
         np.bincount(which, values, NUM_BINS)
@@ -193,6 +195,13 @@ def calibrate(
         for i in np.flatnonzero(counts)
     )
     return bins, float(_ratio(np.abs(stated - hits).sum(), total.sum()))
+
+
+def _in_own_order(*columns: NDArray[Any]) -> list[NDArray[Any]]:
+    """The rows sorted by their values, so that sums are the same to the last digit however the rows
+    came."""
+    order = np.lexsort(columns)
+    return [column[order] for column in columns]
 
 
 def natural_weights(gold: Sequence[str], shares: Mapping[str, float]) -> Array:

@@ -102,6 +102,11 @@ def read_card(folder: Path) -> CausalCard:
     return CausalCard(**{**data, **lists})
 
 
+def labels_of(folder: Path) -> tuple[str, ...]:
+    """The labels among which a tuned model chooses; none of one that writes. Raises: NotFound."""
+    return tuple(_read(folder).get("labels", ()))
+
+
 def _read(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))

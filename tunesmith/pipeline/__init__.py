@@ -16,10 +16,11 @@ from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
 from tunesmith.pipeline.evaluate import baseline_answers, evaluate, kind_of
 from tunesmith.pipeline.evaluate import inputs as evaluate_inputs
+from tunesmith.pipeline.evaluating.fresh_rows import evaluate_on
 from tunesmith.pipeline.evaluating.writing.evaluate import check as check_evaluation
 from tunesmith.pipeline.iterate import check as check_iteration
 from tunesmith.pipeline.iterate import iterate
-from tunesmith.pipeline.prepare import prepare
+from tunesmith.pipeline.prepare import prepare, prepare_for
 from tunesmith.pipeline.results import (
     Deployed,
     Evaluated,
@@ -59,10 +60,12 @@ __all__ = [
     "check",
     "deploy",
     "evaluate",
+    "evaluate_on",
     "iterate",
     "keep_config",
     "open_workshop",
     "prepare",
+    "prepare_for",
     "run",
     "so_far",
     "train",
@@ -91,15 +94,7 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
     check(config)
     if not shop.run_dir.has("evaluate"):
         shop.provider.warm_up()  # a server's start takes seconds, in which prepare can work
-    yield (
-        prepared := prepare(
-            config.prepare,
-            shop.run_dir,
-            shop.report,
-            base_model=config.train.base_model,
-            max_length=config.train.max_length,
-        )
-    )
+    yield (prepared := prepare_for(config, shop.run_dir, shop.report))
     if len(done := list(so_far(config, shop))) == len(VERBS):
         yield from done[1:]
         return

@@ -26,7 +26,8 @@ __all__ = ["baseline_answers", "evaluate", "inputs", "kind_of"]
 def inputs(config: EvaluateConfig, prepared: Prepared, deployed: Deployed, run_dir: RunDir) -> str:
     """Changes with the model, the examples and what is measured; not with the concurrency, nor with
     what is required of the scores."""
-    files = [file_digest(run_dir.path / name) for name in (prepared.train, prepared.scored)]
+    names = (prepared.train, prepared.scored)
+    files = [file_digest(run_dir.path / name) for name in names if name]
     weights = (prepared.natural_shares, prepared.class_weights)
     if config.schema:
         files.append(file_digest(Path(config.schema)))

@@ -28,7 +28,7 @@ from tunesmith.pipeline.iterating.search import Search
 from tunesmith.pipeline.iterating.selection import DEV, metrics_of, select_by
 from tunesmith.pipeline.iterating.space import Dimension, first_trials, space
 from tunesmith.pipeline.iterating.trials import Course, complete
-from tunesmith.pipeline.prepare import prepare
+from tunesmith.pipeline.prepare import prepare_for
 from tunesmith.pipeline.results import (
     Deployed,
     Evaluated,
@@ -90,15 +90,7 @@ def iterate(config: RunConfig, shop: Workshop, *, clock: Clock = time.monotonic)
     Raises: TunesmithError, as the verbs do.
     """
     check(config)
-    yield (
-        prepared := prepare(
-            config.prepare,
-            shop.run_dir,
-            shop.report,
-            base_model=config.train.base_model,
-            max_length=config.train.max_length,
-        )
-    )
+    yield (prepared := prepare_for(config, shop.run_dir, shop.report))
     made_from = _inputs(config, prepared, shop)
     if earlier := shop.run_dir.load("iterate", Iterated, made_from):
         yield earlier

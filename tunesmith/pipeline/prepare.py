@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import polars as pl
+
 from tunesmith.catalog import DEFAULT
-from tunesmith.config import PrepareConfig, to_toml
+from tunesmith.config import PrepareConfig, RunConfig, to_toml
 from tunesmith.data import receipt
+from tunesmith.data.chat.files import read_classification
 from tunesmith.data.chat.shapes import Shape, recognise
 from tunesmith.data.columns.choice import check_header
 from tunesmith.data.journal import Journal
 from tunesmith.data.reading.content import files_of, is_url, require_file
 from tunesmith.data.reading.readers import read
-from tunesmith.data.reading.table import Table
+from tunesmith.data.reading.table import Table, complete
 from tunesmith.data.sides.split import shares
 from tunesmith.data.texts import tokens
 from tunesmith.data.texts.stored import Texts
@@ -31,12 +34,14 @@ from tunesmith.events import Decision, Event
 from tunesmith.pipeline.base import is_causal
 from tunesmith.pipeline.preparing.chat import prepare_chat
 from tunesmith.pipeline.preparing.classify import prepare_classify
+from tunesmith.pipeline.preparing.held_out import Labels, prepare_held_out
 from tunesmith.pipeline.preparing.report import write_data_report
 from tunesmith.pipeline.preparing.rows import REVIEW, SIDES, STAGES, Outcome
 from tunesmith.pipeline.results import Prepared
 from tunesmith.pipeline.rundir import FOLDERS, RESULT, RunDir, digest, file_digest
 
 _STORED = 200  # findings in the result
+HELD_OUT_STAGES = ("reading", "cleaning", "labels", "writing")
 
 Report = Callable[[Event], None]
 
@@ -83,12 +88,60 @@ def prepare(
         journal.stage("writing")
         prepared = _result(config, outcome, journal)
         _write(folder, outcome, journal, config)
+        write_data_report(folder / "report.html", outcome.facts(journal))
     journal.close()
     settled = replace(config, **outcome.settled)
     reasons = {
         outcome.settles[d.what]: d.reason for d in journal.decisions if d.what in outcome.settles
     }
     run_dir.save("prepare", prepared, inputs, to_toml(settled, reasons))
+    return prepared
+
+
+def prepare_for(config: RunConfig, run_dir: RunDir, report: Report) -> Prepared:
+    """`prepare` for the training that a run asks for."""
+    return prepare(
+        config.prepare,
+        run_dir,
+        report,
+        base_model=config.train.base_model,
+        max_length=config.train.max_length,
+    )
+
+
+def hold_out(config: PrepareConfig, run_dir: RunDir, report: Report, *, labels: Labels) -> Prepared:
+    """Turn the table into examples to score a model on that is there; none to learn from.
+
+    Does nothing when table, settings and labels are those of the result that is there.
+    Raises: as `prepare` does.
+    """
+    inputs = digest(_inputs(config, DEFAULT, None), "hold out", labels)
+    folder = run_dir.folder("prepare")
+    if earlier := run_dir.load("prepare", Prepared, inputs):
+        return earlier
+    (folder / RESULT).unlink(missing_ok=True)
+    where = f"{FOLDERS['prepare']}/findings.jsonl"
+    journal = Journal(report=report, where=where, stages=HELD_OUT_STAGES)
+    journal.stage("reading")
+    tables = _read(config, journal)
+    if "messages" in tables["table"].columns.columns:
+        tables["table"] = _as_table(tables["table"].path)
+    with _room(folder) as room:
+        outcome = prepare_held_out(config, tables, Texts(room), journal, labels)
+        journal.stage("writing")
+        counts = outcome.counts("validation")
+        known = tuple(sorted({*labels.own, *counts}))
+        num_rows = sum(counts.values())
+        prepared = replace(
+            _result(config, outcome, journal),
+            train="",
+            labels=known,
+            validation_counts={label: counts.get(label, 0) for label in known},
+            natural_shares={label: counts.get(label, 0) / num_rows for label in known},
+        )
+        _write(folder, outcome, journal, config)
+    journal.close()
+    run_dir.save("prepare", prepared, inputs, to_toml(replace(config, **outcome.settled)))
     return prepared
 
 
@@ -150,6 +203,13 @@ def _read(config: PrepareConfig, journal: Journal) -> dict[str, Table]:
             journal.find(table.findings, place)
             tables[source] = table
     return tables
+
+
+def _as_table(path: Path) -> Table:
+    """A file of chat examples whose answers are labels, as a table of them."""
+    texts, labels = read_classification(path)
+    columns = pl.DataFrame({"text": texts, "label": labels})
+    return complete(path, columns, decisions=(), nested=())
 
 
 def _shape(config: PrepareConfig, tables: Mapping[str, Table], journal: Journal) -> Shape | None:
@@ -222,7 +282,7 @@ def _result(config: PrepareConfig, outcome: Outcome, journal: Journal) -> Prepar
 
 def _write(folder: Path, outcome: Outcome, journal: Journal, config: PrepareConfig) -> None:
     for side, name in SIDES.items():
-        if side != "test" or outcome.counts("test"):
+        if side == "validation" or outcome.counts(side):
             outcome.write_examples(folder / name, side)
         else:
             (folder / name).unlink(missing_ok=True)
@@ -238,4 +298,3 @@ def _write(folder: Path, outcome: Outcome, journal: Journal, config: PrepareConf
             review.unlink(missing_ok=True)
             if outcome.review is not None:
                 review.write_text(outcome.review.write_csv(), "utf-8")
-    write_data_report(folder / "report.html", outcome.facts(journal))

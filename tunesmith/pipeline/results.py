@@ -28,6 +28,7 @@ class Prepared:
     name: str
     """The table's stem; names the run and ends up in the model's name."""
     train: str
+    """Empty: all rows are there to score a model that was tuned elsewhere."""
     validation: str
     test: str | None = None
     """Rows for the final score, if some were split off; else validation serves."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith import wire
 from tunesmith.errors import (
-    NotAllowed,
     NotFound,
     NotOffered,
     ProviderError,
@@ -35,12 +34,13 @@ from tunesmith.providers.provider import (
     Reply,
     Writing,
 )
-from tunesmith.providers.replies import read_answer, read_replies, read_vectors
+from tunesmith.providers.refusals import is_too_long, refused
+from tunesmith.providers.replies import read_answer, read_answers, read_replies, read_vectors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from openai import APIStatusError, OpenAI
+    from openai import OpenAI
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -48,11 +48,17 @@ B = TypeVar("B")
 PAGE = 100
 SILENCE = 60.0  # seconds for which `follow` waits for a server that has stopped answering
 TOP_LOGPROBS = 20
+BEST = {"temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+"""What a request asks of a model with labels: the best ones, and how probable they are."""
 PATIENCE = 3600.0  # seconds for a written answer: on a small machine, with many others under way
 EMBEDDED = 256
 """Texts in one request for embeddings: fewer than any endpoint allows."""
+FEW, LISTED, LISTS = 100, 128, 8
+"""Texts from which on they are labelled in lists, where the model takes any; those in a list, and
+lists under way at once. A request takes longer than a short text."""
+MOST_CHARACTERS = 1_000_000
+"""Of the texts in one request: no endpoint takes bodies of any size."""
 NO_ROUTE = 501
-TOO_LONG = "context_length_exceeded"
 
 
 class OpenAIWire:
@@ -193,7 +199,24 @@ class OpenAIWire:
     def classify(
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, Answer]]:
-        return _all_of(partial(self._ask, model), texts, concurrency)
+        if len(texts) < FEW or not self._takes_lists(model):
+            yield from _all_of(partial(self._ask, model), texts, concurrency)
+            return
+        starts, parts = _lists(texts, LISTED)
+        asking = _all_of(partial(self._ask_each, model), parts, min(concurrency, LISTS))
+        for k, answers in asking:
+            yield from enumerate(answers, starts[k])
+
+    def choose(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        labels: Sequence[str],
+        *,
+        concurrency: int,
+    ) -> Iterator[tuple[int, Answer | None]]:
+        asked = {**BEST, "model": model, "tunesmith": {"labels": list(labels)}}
+        return _all_of(partial(self._choose, asked), conversations, concurrency)
 
     def chat(
         self,
@@ -211,8 +234,7 @@ class OpenAIWire:
     def embed(
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        starts = range(0, len(texts), EMBEDDED)
-        parts = [texts[start : start + EMBEDDED] for start in starts]
+        starts, parts = _lists(texts, EMBEDDED)
         for k, vectors in _all_of(partial(self._embed, model), parts, concurrency):
             yield from enumerate(vectors, starts[k])
 
@@ -224,19 +246,39 @@ class OpenAIWire:
             for chunk in client.chat.completions.create(model=model, stream=True, **body):
                 yield from (c.delta.content for c in chunk.choices if c.delta.content)
 
+    def _choose(self, asked: Mapping[str, Any], about: Conversation) -> Answer | None:
+        started = time.perf_counter()
+        body = {**asked, "messages": about.messages}
+        try:
+            with self._asking() as client:
+                reply: Any = client.post(
+                    "/chat/completions", cast_to=object, body=body, options={"timeout": PATIENCE}
+                )
+        except RequestError as error:
+            if not is_too_long(error):
+                raise
+            return None
+        return read_answer(reply, time.perf_counter() - started)
+
     def _ask(self, model: str, text: str) -> Answer:
         started = time.perf_counter()
-        body = {
-            "model": model,
-            "messages": [{"role": "user", "content": text}],
-            "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": TOP_LOGPROBS,
-        }
+        body = {**BEST, "model": model, "messages": [{"role": "user", "content": text}]}
         with self._asking() as client:
             # The plain body: building the SDK's typed objects takes longer than the request.
             reply: Any = client.post("/chat/completions", cast_to=object, body=body)
         return read_answer(reply, time.perf_counter() - started)
+
+    def _takes_lists(self, model: str) -> bool:
+        """Whether several texts may be labelled with one request, as far as the server says."""
+        found = self.model(model)
+        told = found.tunesmith if found else {}
+        return told.get("kind") == "encoder" and told.get("answers") == "labels"
+
+    def _ask_each(self, model: str, texts: Sequence[str]) -> list[Answer]:
+        body = {"model": model, "prompt": list(texts), "temperature": 0, "logprobs": TOP_LOGPROBS}
+        with self._asking() as client:
+            reply: Any = client.post("/completions", cast_to=object, body=body)
+        return read_answers(reply, len(texts))
 
     def _embed(self, model: str, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         body = {"model": model, "input": list(texts), "encoding_format": "base64"}
@@ -277,7 +319,7 @@ class OpenAIWire:
                     "/chat/completions", cast_to=object, body=body, options={"timeout": PATIENCE}
                 )
         except RequestError as error:
-            if not _is_too_long(error):
+            if not is_too_long(error):
                 raise
             return [Reply(text="", refused=error.what)] * writing.n
         return read_replies(reply, time.perf_counter() - started)
@@ -315,32 +357,11 @@ class OpenAIWire:
         try:
             yield client
         except APIStatusError as error:
-            raise self._refused(error) from error
+            raise refused(error, self._where()) from error
         except APIConnectionError as error:
             raise self._link.lost(str(error.__cause__ or error)) from error
         except APIError as error:
             raise ProviderError(f"The answer of {self.place} made no sense: {error}") from error
-
-    def _refused(self, error: APIStatusError) -> TunesmithError:
-        body = error.body if isinstance(error.body, dict) else {}
-        said, param = str(body.get("message") or error.message), body.get("param")
-        if error.status_code == 401:
-            return NotAllowed(
-                f"{self._where()} refused the API key: {said}",
-                fix="Set TUNESMITH_API_KEY to a key made there with `tunesmith keys create NAME`.",
-            )
-        if error.status_code == 403:
-            return NotAllowed(said, param=param)
-        if error.status_code == 404:
-            return NotFound(said, param=param)
-        if error.status_code < 500 and error.status_code not in (408, 409, 429):
-            return RequestError(said, param=param)
-        return ProviderError(
-            f"{self._where()} failed ({error.status_code}): {said}",
-            fix="Start the same command again; it goes on where it stopped.",
-            status=error.status_code,
-            code=body.get("code"),
-        )
 
     def _where(self) -> str:
         return "The local server" if self.place == "embedded" else f"The server at {self.place}"
@@ -350,9 +371,17 @@ def _job(job: Any) -> wire.Job:
     return wire.Job.model_validate(job.to_dict())
 
 
-def _is_too_long(error: RequestError) -> bool:
-    body = getattr(error.__cause__, "body", None)
-    return isinstance(body, dict) and body.get("code") == TOO_LONG
+def _lists(texts: Sequence[str], most: int) -> tuple[list[int], list[Sequence[str]]]:
+    """The texts in lists of `most` and MOST_CHARACTERS, or of one text; and where each begins."""
+    starts: list[int] = []
+    room = 0
+    for i, text in enumerate(texts):
+        room -= len(text)
+        if not starts or i - starts[-1] == most or room < 0:
+            starts.append(i)
+            room = MOST_CHARACTERS - len(text)
+    ends = [*starts[1:], len(texts)]
+    return starts, [texts[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def _all_of(

@@ -181,6 +181,19 @@ class Provider(Protocol):
     ) -> Iterator[tuple[int, Answer]]:
         """Each text's index and answer, in the order in which answers come."""
 
+    def choose(
+        self,
+        model: str,
+        conversations: Sequence[Conversation],
+        labels: Sequence[str],
+        *,
+        concurrency: int,
+    ) -> Iterator[tuple[int, Answer | None]]:
+        """Each conversation's index and the label that a model which writes finds most probable as
+        the next message, in the order in which answers come; None for a prompt that is longer than
+        the model reads.
+        """
+
     def chat(
         self,
         model: str,

@@ -36,6 +36,27 @@ def read_answer(body: Any, seconds: float) -> Answer:
         )
 
 
+def read_answers(body: Any, number: int) -> list[Answer]:
+    """A classifier's answers to that many prompts of one completion, in their order.
+
+    Raises: ProviderError when there are not as many.
+    """
+    with _complete():
+        cut = (body.get("tunesmith") or {}).get("cut_prompts") or {}
+        choices = {choice["index"]: choice for choice in body["choices"]}
+        return [_listed(choices[i], int(cut.get(str(i)) or 0)) for i in range(number)]
+
+
+def _listed(choice: Mapping[str, Any], cut_tokens: int) -> Answer:
+    told = choice["logprobs"]
+    return Answer(
+        label=choice["text"],
+        logprob=told["token_logprobs"][0],
+        top=told["top_logprobs"][0],
+        cut_tokens=cut_tokens,
+    )
+
+
 def read_replies(body: Any, seconds: float) -> list[Reply]:
     """The choices, in their order. Raises: ProviderError when there is none."""
     with _complete():

@@ -88,7 +88,7 @@ def make_app(
     app.include_router(health(Readiness(settings, store, blobs, is_working=is_working)))
     app.add_exception_handler(HTTPException, _wrong_address)
     app.add_exception_handler(RequestValidationError, _wrong_query)
-    auth = Auth(store.keys, own_key=own_key)
+    auth = app.state.auth = Auth(store.keys, own_key=own_key)
     chat = Chat(askable, store)
     direct = {CHAT: chat}
     app.add_middleware(Door, settings=settings, auth=auth, metrics=metrics, direct=direct)

@@ -19,7 +19,7 @@ from tunesmith.server.door.auth import check_admin, view
 from tunesmith.server.engines import Engines
 from tunesmith.server.errors import ApiError, no_model
 from tunesmith.server.replies import shaped
-from tunesmith.serving.kinds import Way, way_of
+from tunesmith.serving.kinds import Way, labels_of, way_of
 from tunesmith.settings import Settings
 from tunesmith.store.rows import ModelRow
 from tunesmith.store.store import Store
@@ -112,7 +112,7 @@ def router(settings: Settings, store: Store, folders: Folders, engines: Engines)
     @routes.get("/models/{model:path}")
     def retrieve_model(model: str, request: Request) -> JSONResponse:
         if (row := view(store, request).models.get(model)) is not None:
-            return JSONResponse(_tuned(settings, row))
+            return JSONResponse(_tuned(settings, row, in_full=True))
         return JSONResponse(_untuned(_base(settings, model)))
 
     @routes.delete("/models/{model:path}")
@@ -149,13 +149,18 @@ def _base(settings: Settings, name: str, *, folders: bool = False) -> catalog.Ba
     return base
 
 
-def _tuned(settings: Settings, row: ModelRow) -> dict[str, Any]:
+def _tuned(settings: Settings, row: ModelRow, *, in_full: bool = False) -> dict[str, Any]:
+    """in_full: with its labels, which may be many."""
+    folder = settings.models_dir / row.folder
     try:
-        way = way_of(settings.models_dir / row.folder)
+        way = way_of(folder)
     except NotFound:  # whoever asks the model is told
         return shaped(wire.Model, row)
     kind = "encoder" if way == "classify" else "causal"
-    return {**shaped(wire.Model, row), "tunesmith": {"kind": kind, "answers": ANSWERS[way]}}
+    about: dict[str, Any] = {"kind": kind, "answers": ANSWERS[way]}
+    if in_full and (labels := labels_of(folder)):
+        about["labels"] = labels
+    return {**shaped(wire.Model, row), "tunesmith": about}
 
 
 def _untuned(base: catalog.BaseModel) -> dict[str, Any]:

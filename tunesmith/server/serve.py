@@ -13,13 +13,17 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from tunesmith.errors import ConfigError
 from tunesmith.server.app import make_app
 from tunesmith.server.door import logs
+from tunesmith.server.door.auth import Auth
 from tunesmith.server.door.protocol import Protocol
 from tunesmith.server.engines import Engines
 from tunesmith.serving.pool import EnginePool
@@ -34,13 +38,36 @@ Announce = Callable[[str, str], None]
 """Called with the base URL and a key ("" when there is none to tell) once the server listens."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What pages are clients of."""
+
+    settings: Settings
+    store: Store
+    app: FastAPI
+    """The API."""
+    auth: Auth
+    base_url: str
+    """Of the API, as this machine reaches it."""
+
+
+Extend = Callable[[Served], ASGIApp]
+
+
 def serve(
-    settings: Settings, host: str, port: int, *, with_parent: bool = False, announce: Announce
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    with_parent: bool = False,
+    announce: Announce,
+    extend: Extend | None = None,
 ) -> None:
     """Serve until told to stop. Port 0: any free one.
 
     `with_parent`: stop when standard input ends, and accept a throw-away key, which `announce` is
     told. Otherwise `announce` is told an admin key on the very first start only.
+    `extend` makes the application that is served, from the one that serves the API.
 
     Raises: ConfigError when the address cannot be used; StorageError; MissingExtra.
     """
@@ -60,7 +87,11 @@ def serve(
         own_key = new_key() if with_parent else None
         key = own_key or _first_key(store)
         app = make_app(settings, store, blobs, engines, worker=workers, own_key=own_key)
-        server = Server(app, f"http://{_shown(listener)}/v1", lambda url: announce(url, key))
+        base_url = f"http://{_shown(listener)}/v1"
+        auth = app.state.auth
+        served = Served(settings=settings, store=store, app=app, auth=auth, base_url=base_url)
+        site = extend(served) if extend else app
+        server = Server(site, base_url, lambda url: announce(url, key))
         if with_parent:
             threading.Thread(target=_wait_for_parent, args=(workers, server), daemon=True).start()
         server.run(sockets=[listener])

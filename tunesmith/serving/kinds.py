@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunesmith.errors import NotFound
+from tunesmith.model import cards
 from tunesmith.model.cards import kind_of, read_card
 
 Way = Literal["classify", "choose", "write"]
@@ -34,3 +35,12 @@ def way_of(folder: Path) -> Way:
             fix="Put them back there.",
         )
     return "choose" if card.labels else "write"
+
+
+def labels_of(folder: Path) -> tuple[str, ...]:
+    """The labels of the tuned model in a folder; none of one that writes, or whose files are
+    gone."""
+    try:
+        return cards.labels_of(folder)
+    except NotFound:
+        return ()

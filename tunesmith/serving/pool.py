@@ -54,13 +54,15 @@ class Request:
     folder: Path
     task: Task
     texts: Sequence[Text]
-    """One to classify, any number to embed."""
+    """Any number."""
     cost: int
     """About how long they take, in characters."""
     turn: int
     """The lowest is served first, and of these the oldest."""
     answer: Future[Any]
-    """A Classification, or a list of Embedding."""
+    """A list of Classification or Embedding."""
+    is_single: bool = False
+    """The answer is that of the only text, and no list."""
 
 
 def share(waiting: Sequence[Request], among: int, most: float = math.inf) -> list[Request]:
@@ -135,11 +137,19 @@ class EnginePool:
         The future raises NotFound when they are gone, StateError when the pool is closed, and
         ProviderError when the process that computed died.
         """
+        cost = len(text) + SPECIAL
         request = Request(
-            model, folder, "classify", (text,), len(text) + SPECIAL, self._turn, Future()
+            model, folder, "classify", (text,), cost, self._turn, Future(), is_single=True
         )
         self._ask(request)
         return request.answer
+
+    def classify(
+        self, model: str, folder: Path, texts: Sequence[str]
+    ) -> Future[list[Classification]]:
+        """Ask for the classifications of `texts`, one or more. The future raises what that of
+        `submit` does."""
+        return self._ask_many(model, folder, "classify", texts)
 
     def embed(self, model: str, folder: Path, texts: Sequence[Text]) -> Future[list[Embedding]]:
         """Ask for the vectors of `texts`, one or more. `model` may be a base model too.
@@ -147,13 +157,19 @@ class EnginePool:
         The future raises what that of `submit` does, NotOffered when the model has no vectors to
         give, and ConfigError for token ids that are not the model's.
         """
+        return self._ask_many(model, folder, "embed", texts)
+
+    def _ask_many(
+        self, model: str, folder: Path, task: Task, texts: Sequence[Text]
+    ) -> Future[list[Any]]:
+        """The texts in pieces that others' requests come between."""
         costs = [SPECIAL + len(t) * (1 if isinstance(t, str) else CHARACTERS) for t in texts]
         engines, turn = len(self._threads), self._turn
         parts = pieces(costs, min(self._most, sum(costs) / engines))
-        answers: list[Future[list[Embedding]]] = [Future() for _ in parts]
+        answers: list[Future[list[Any]]] = [Future() for _ in parts]
         for n, (part, answer) in enumerate(zip(parts, answers, strict=True)):
             some, cost = [texts[i] for i in part], sum(costs[i] for i in part)
-            self._ask(Request(model, folder, "embed", some, cost, turn + n // engines, answer))
+            self._ask(Request(model, folder, task, some, cost, turn + n // engines, answer))
         return _whole(parts, answers)
 
     def _ask(self, request: Request) -> None:
@@ -277,7 +293,7 @@ def _tell(request: Request, answers: list[Answer]) -> None:
     """Hand the answers to its texts to whoever asked."""
     if request.answer.cancelled():
         return
-    if request.task == "classify":
+    if request.is_single:
         request.answer.set_result(answers[0])
     elif error := next((a for a in answers if isinstance(a, Exception)), None):
         request.answer.set_exception(error)
@@ -285,17 +301,15 @@ def _tell(request: Request, answers: list[Answer]) -> None:
         request.answer.set_result(answers)
 
 
-def _whole(
-    places: Sequence[list[int]], parts: Sequence[Future[list[Embedding]]]
-) -> Future[list[Embedding]]:
+def _whole(places: Sequence[list[int]], parts: Sequence[Future[list[Any]]]) -> Future[list[Any]]:
     """The answers of all parts in the order of their places, or the first error."""
-    whole: Future[list[Embedding]] = Future()
+    whole: Future[list[Any]] = Future()
     whole.set_running_or_notify_cancel()  # so that nobody cancels it while it is being set
     number = sum(map(len, places))
-    found: dict[int, Embedding] = {}
+    found: dict[int, Any] = {}
     lock = threading.Lock()
 
-    def take(place: list[int], part: Future[list[Embedding]]) -> None:
+    def take(place: list[int], part: Future[list[Any]]) -> None:
         with lock:
             if whole.done():
                 return

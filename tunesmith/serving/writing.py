@@ -140,7 +140,7 @@ Event: TypeAlias = Began | Piece | Ended
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choose:
-    """A request to choose among a model's labels (see `CausalCard.labels`), by their probability.
+    """A request to choose among labels, by their probability.
 
     It is answered by a `Classification`, as a classifier's text is.
     """
@@ -148,3 +148,5 @@ class Choose:
     model: str
     folder: Path
     messages: Sequence[Message]
+    labels: tuple[str, ...] = ()
+    """Each another one; empty: those that the model was tuned to (see `CausalCard.labels`)."""

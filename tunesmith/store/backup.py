@@ -3,7 +3,8 @@
 The database is copied first, as it is at one moment, then the contents that its rows name. These
 are written before their rows and never changed, so each is there, or was deleted since; then the
 copy does without its row, too. The folders in which jobs train are not copied: jobs that are under
-way begin anew.
+way begin anew. Nor are those of runs that were begun on the page, which are left out, as are tables
+to be labelled whose rows have yet to come in.
 Does not know: the server that works meanwhile.
 """
 
@@ -35,10 +36,16 @@ from tunesmith.store.tables import (
     FILES,
     JOBS,
     KEYS,
+    LABELLING_ANSWERS,
+    LABELLING_HANDOUTS,
+    LABELLING_ROWS,
+    LABELLING_TASKS,
     METADATA,
     MODELS,
     PARTS,
     PERMISSIONS,
+    RUNS,
+    SESSIONS,
 )
 from tunesmith.wire import TERMINAL
 
@@ -138,7 +145,14 @@ def copy_rows(source: Database, target: Database) -> None:
 
 
 def _begin_anew(connection: Connection) -> None:
-    """In the copy nobody works on anything, and no job has a folder."""
+    """In the copy nobody works on anything or is logged in, and no job or run has a folder."""
+    connection.execute(delete(SESSIONS))
+    connection.execute(delete(RUNS))
+    connection.execute(delete(LABELLING_HANDOUTS))
+    unfinished = select(LABELLING_TASKS.c.id).where(LABELLING_TASKS.c.state != "ready")
+    for table in (LABELLING_ANSWERS, LABELLING_ROWS):
+        connection.execute(delete(table).where(table.c.task_id.in_(unfinished)))
+    connection.execute(delete(LABELLING_TASKS).where(LABELLING_TASKS.c.state != "ready"))
     running = select(JOBS.c.id).where(JOBS.c.status == "running")
     job_ids = connection.execute(running).scalars().all()
     events = [EventRow(job_id=job_id, message=AGAIN, level="warn") for job_id in job_ids]

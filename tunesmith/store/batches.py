@@ -61,6 +61,13 @@ class Batches:
         with self._database.read() as connection:
             return find(connection, BATCHES, BatchRow, *self._mine(batch_id))
 
+    def using(self, file_id: str) -> list[BatchRow]:
+        """The batches whose requests are in that file, newest first."""
+        mine = BATCHES.c.input_file_id == file_id, *own(BATCHES, self._project)
+        with self._database.read() as connection:
+            query = select(BATCHES).where(*mine).order_by(BATCHES.c.seq.desc())
+            return [BatchRow(**row) for row in connection.execute(query).mappings()]
+
     def page(self, cursor: Cursor) -> Page[BatchRow]:
         """One page of the batches."""
         with self._database.read() as connection:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from tunesmith.errors import NotFound, StateError
 from tunesmith.store import lifecycle
@@ -87,6 +87,33 @@ class Jobs:
         where += self._database.holds(JOBS.c.metadata, metadata or {})
         with self._database.read() as connection:
             return page(connection, JOBS, JobRow, cursor, *where)
+
+    def search(
+        self, cursor: Cursor, *, search: str = "", states: Collection[str] = ()
+    ) -> Page[JobRow]:
+        """One page of the jobs whose id, suffix or model holds `search`, in any of `states`
+        (none: in all)."""
+        with self._database.read() as connection:
+            return page(connection, JOBS, JobRow, cursor, *self._matching(search, states))
+
+    def counts(self, *, search: str = "") -> dict[str, int]:
+        """State → jobs whose id, suffix or model holds `search`."""
+        query = select(JOBS.c.status, func.count()).where(*self._matching(search, ()))
+        with self._database.read() as connection:
+            return {state: n for state, n in connection.execute(query.group_by(JOBS.c.status))}
+
+    def waiting_before(self, row: JobRow) -> int:
+        """How many jobs, of all projects, are queued before this one."""
+        where = (JOBS.c.status == "queued", JOBS.c.seq < row.seq)
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).where(*where)).scalar_one()
+
+    def using(self, file_ids: Collection[str]) -> list[JobRow]:
+        """The jobs that were given one of the files, newest first."""
+        given = or_(JOBS.c.training_file.in_(file_ids), JOBS.c.validation_file.in_(file_ids))
+        query = select(JOBS).where(given, *own(JOBS, self._project)).order_by(JOBS.c.seq.desc())
+        with self._database.read() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def events(self, job_id: str, cursor: Cursor) -> Page[EventRow]:
         """One page of a job's events."""
@@ -222,6 +249,17 @@ class Jobs:
         event = EventRow(message="Fine-tuning job resumed, moving job to queued state")
         change = Change(to="queued", only="paused", events=[event])
         return self.write(job_id, change, settled={"queued", "running"} if repeated else ())
+
+    def _matching(self, search: str, states: Collection[str]) -> list[ColumnElement[bool]]:
+        where = own(JOBS, self._project)
+        if search:
+            columns = (
+                JOBS.c.id, JOBS.c.user_provided_suffix, JOBS.c.model, JOBS.c.fine_tuned_model,
+            )  # fmt: skip
+            where.append(or_(*(c.icontains(search, autoescape=True) for c in columns)))
+        if states:
+            where.append(JOBS.c.status.in_(states))
+        return where
 
     def _mine(self, job_id: str) -> list[ColumnElement[bool]]:
         return [JOBS.c.id == job_id, *own(JOBS, self._project)]

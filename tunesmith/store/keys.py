@@ -6,11 +6,11 @@ import hashlib
 import secrets
 from typing import Literal
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from tunesmith.errors import NotFound, nearest
 from tunesmith.store.database import Database
-from tunesmith.store.paging import add, find
+from tunesmith.store.paging import Cursor, Page, add, find, page
 from tunesmith.store.rows import DEFAULT_PROJECT, KeyRow, now
 from tunesmith.store.tables import KEYS
 
@@ -62,16 +62,34 @@ class Keys:
 
     def find(self, key: str) -> KeyRow | None:
         """The row of a key that is neither revoked nor expired."""
-        valid = or_(KEYS.c.expires_at.is_(None), KEYS.c.expires_at > now())
         with self._database.read() as connection:
-            where = KEYS.c.sha256 == digest(key), KEYS.c.revoked_at.is_(None), valid
-            return find(connection, KEYS, KeyRow, *where)
+            return find(connection, KEYS, KeyRow, KEYS.c.sha256 == digest(key), *_valid())
 
     def all(self) -> list[KeyRow]:
         """Every key, revoked ones included, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(KEYS).order_by(KEYS.c.seq)).mappings()
             return [KeyRow(**row) for row in rows]
+
+    def page(self, project: str, cursor: Cursor, *, search: str = "") -> Page[KeyRow]:
+        """One page of a project's keys whose names hold `search`, revoked ones included."""
+        where = [KEYS.c.project_id == project]
+        if search:
+            where.append(KEYS.c.name.icontains(search, autoescape=True))
+        with self._database.read() as connection:
+            return page(connection, KEYS, KeyRow, cursor, *where)
+
+    def of_project(self, key_id: str, project: str) -> KeyRow | None:
+        """The key of that id, if it is one of the project."""
+        with self._database.read() as connection:
+            mine = KEYS.c.id == key_id, KEYS.c.project_id == project
+            return find(connection, KEYS, KeyRow, *mine)
+
+    def counts(self, project: str) -> dict[str, int]:
+        """Role → keys of the project that are valid."""
+        query = select(KEYS.c.role, func.count()).where(KEYS.c.project_id == project, *_valid())
+        with self._database.read() as connection:
+            return {role: n for role, n in connection.execute(query.group_by(KEYS.c.role))}
 
     def revoke(self, name: str) -> KeyRow:
         """Revoke the key of that name or id.
@@ -87,3 +105,8 @@ class Keys:
                 raise NotFound(f"There is no key named {name!r}.", fix=nearest(name, known))
             connection.execute(update(KEYS).where(KEYS.c.id == row.id).values(revoked_at=now()))
         return row
+
+
+def _valid() -> list[ColumnElement[bool]]:
+    lives = or_(KEYS.c.expires_at.is_(None), KEYS.c.expires_at > now())
+    return [KEYS.c.revoked_at.is_(None), lives]

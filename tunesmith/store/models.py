@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from tunesmith.store.database import Database
-from tunesmith.store.paging import find, own
+from tunesmith.store.paging import Cursor, Page, find, own, page
 from tunesmith.store.rows import ModelRow
-from tunesmith.store.tables import MODELS, PERMISSIONS
+from tunesmith.store.tables import JOBS, MODELS, PERMISSIONS
 
 
 class Models:
@@ -33,6 +33,44 @@ class Models:
         with self._database.read() as connection:
             return [ModelRow(**row) for row in connection.execute(query).mappings()]
 
+    def page(self, cursor: Cursor, *, search: str = "") -> Page[ModelRow]:
+        """One page of the models to use whose name, title or base model holds `search`."""
+        with self._database.read() as connection:
+            return page(connection, MODELS, ModelRow, cursor, *self._matching(search))
+
+    def count(self, *, search: str = "") -> int:
+        """How many models there are to use whose name, title or base model holds `search`."""
+        query = select(func.count()).select_from(MODELS).where(*self._matching(search))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def folders(self) -> list[str]:
+        """The folders of all models of one's own."""
+        query = select(MODELS.c.folder).where(*own(MODELS, self._project))
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def of_job(self, job_id: str) -> list[ModelRow]:
+        """The models to use that a job has made, its checkpoints in the order of their steps."""
+        query = select(MODELS).where(MODELS.c.job_id == job_id, *self._usable())
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(MODELS.c.seq)).mappings()
+            return [ModelRow(**row) for row in rows]
+
+    def made_from(self, name: str) -> list[ModelRow]:
+        """The models of one's own that were tuned from that tuned model, newest first."""
+        jobs = select(JOBS.c.id).where(JOBS.c.start_from == name, *own(JOBS, self._project))
+        mine = (MODELS.c.job_id.in_(jobs), *own(MODELS, self._project))
+        with self._database.read() as connection:
+            rows = connection.execute(select(MODELS).where(*mine).order_by(MODELS.c.seq.desc()))
+            return [ModelRow(**row) for row in rows.mappings()]
+
+    def rename(self, name: str, title: str | None) -> bool:
+        """Call a model of one's own so on pages; False when there is none."""
+        with self._database.write() as connection:
+            renamed = update(MODELS).where(*self._mine(name)).values(title=title)
+            return bool(connection.execute(renamed).rowcount)
+
     def delete(self, name: str) -> ModelRow | None:
         """Forget a model of one's own; its row as it was, or None when there is none."""
         with self._database.write() as connection:
@@ -45,6 +83,11 @@ class Models:
 
     def _mine(self, name: str) -> list[ColumnElement[bool]]:
         return [MODELS.c.id == name, *own(MODELS, self._project)]
+
+    def _matching(self, search: str) -> list[ColumnElement[bool]]:
+        columns = (MODELS.c.id, MODELS.c.title, MODELS.c.base_model)
+        held = [column.icontains(search, autoescape=True) for column in columns]
+        return [*self._usable(), *([or_(*held)] if search else [])]
 
     def _usable(self) -> list[ColumnElement[bool]]:
         if self._project is None:

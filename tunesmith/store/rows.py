@@ -155,6 +155,8 @@ class ModelRow:
     base_model: str
     job_id: str
     folder: str
+    title: str | None = None
+    """What its project calls it on pages; requests go by its `id`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,3 +375,42 @@ class EvalItemRow:
     """The sample that the source has for it."""
     results: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run that was begun on the page, and how far it has come."""
+
+    seq: int = 0
+    id: str = field(default_factory=lambda: new_id("run_"))
+    project_id: str = DEFAULT_PROJECT
+    key_id: str
+    role: str
+    """Of the key that began it."""
+    name: str
+    state: str = "draft"
+    """draft, checking (prepare runs on a draft), queued, running, paused, succeeded, failed,
+    cancelled."""
+    created_at: int = field(default_factory=now)
+    started_at: int | None = None
+    ended_at: int | None = None
+    folder: str
+    """Below the folder of runs."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """What lists show of it, once it is known: task, base model, score, what went wrong."""
+    worker: str | None = None
+    """Name of the server process that looks after it, and after its process."""
+    process: str | None = None
+    """Name of its own process, while it has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRow:
+    """A browser that is logged in with a key. Only the SHA-256 of what it sends is kept."""
+
+    seq: int = 0
+    id: str = field(default_factory=lambda: new_id("sess_"))
+    key_id: str
+    sha256: str
+    created_at: int = field(default_factory=now)
+    used_at: int = field(default_factory=now)

@@ -14,12 +14,17 @@ from tunesmith.store.evals import Evals
 from tunesmith.store.files import Files
 from tunesmith.store.jobs import Jobs
 from tunesmith.store.keys import Keys
+from tunesmith.store.labelled import Labelled
+from tunesmith.store.labelling import Labelling
+from tunesmith.store.labels import Labels
 from tunesmith.store.logged import Logged
 from tunesmith.store.models import Models
 from tunesmith.store.permissions import Permissions
 from tunesmith.store.projects import Projects
 from tunesmith.store.responses import Responses
 from tunesmith.store.retention import Retention
+from tunesmith.store.runs import Runs
+from tunesmith.store.sessions import Sessions
 from tunesmith.store.statistics import Statistics
 from tunesmith.store.uploads import Uploads
 from tunesmith.store.webhooks import Webhooks
@@ -49,6 +54,11 @@ class Store:
         self.evals = Evals(database, project)
         self.eval_runs = EvalRuns(database, project)
         self.logged = Logged(database, project)
+        self.runs = Runs(database, project)
+        self.labelling = Labelling(database, project)
+        self.labels = Labels(database, project)
+        self.labelled = Labelled(database, project)
+        self.sessions = Sessions(database)
         self.permissions = Permissions(database)
         self.webhooks = Webhooks(database)
 

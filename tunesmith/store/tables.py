@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from tunesmith.store import rows
+from tunesmith.store import labelling_rows, rows
 
 METADATA = MetaData()
 JSON_TYPE = JSON(none_as_null=True)
@@ -140,4 +140,46 @@ EVAL_ITEMS = _table(
     Index("eval_items_by_run", "run_id", "seq"),
     Index("eval_items_by_number", "run_id", "datasource_item_id", unique=True),
     Index("eval_items_by_status", "run_id", "status", "seq"),
+)
+RUNS = _table(
+    "runs",
+    rows.RunRow,
+    Index("runs_by_project", "project_id", "seq"),
+    Index("runs_by_project_state", "project_id", "state", "seq"),
+    Index("runs_by_state", "state", "seq"),
+)
+SESSIONS = _table(
+    "sessions",
+    rows.SessionRow,
+    Index("sessions_by_hash", "sha256", unique=True),
+    Index("sessions_by_key", "key_id"),
+)
+LABELLING_TASKS = _table(
+    "labelling_tasks",
+    labelling_rows.LabellingTaskRow,
+    Index("labelling_tasks_by_project", "project_id", "seq"),
+    Index("labelling_tasks_by_state", "state"),
+)
+LABELLING_ROWS = _table(
+    "labelling_rows",
+    labelling_rows.LabellingRow,
+    ForeignKeyConstraint(["task_id"], [LABELLING_TASKS.c.id], name="labelling_rows_of_task"),
+    Index("labelling_rows_by_number", "task_id", "number"),
+    Index("labelling_rows_by_rank", "task_id", "state", "rank"),
+    Index("labelling_rows_by_answer", "task_id", "answered_at", "seq"),
+)
+LABELLING_HANDOUTS = _table(
+    "labelling_handouts",
+    labelling_rows.HandoutRow,
+    ForeignKeyConstraint(["row_id"], [LABELLING_ROWS.c.id], name="labelling_handouts_of_row"),
+    Index("labelling_handouts_by_row", "row_id"),
+    Index("labelling_handouts_by_annotator", "task_id", "annotator"),
+)
+LABELLING_ANSWERS = _table(
+    "labelling_answers",
+    labelling_rows.AnswerRow,
+    ForeignKeyConstraint(["row_id"], [LABELLING_ROWS.c.id], name="labelling_answers_of_row"),
+    Index("labelling_answers_by_row", "row_id", "annotator"),
+    Index("labelling_answers_by_annotator", "task_id", "annotator", "seq"),
+    Index("labelling_answers_by_label", "task_id", "kind", "row_id", "label"),
 )

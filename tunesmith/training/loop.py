@@ -32,6 +32,9 @@ from tunesmith.training.state import (
     tell_and_save,
 )
 
+RISING = 2
+"""Looks without progress that are no chance any more. One is: the dev loss goes up and down by some
+hundredths, and the last epoch, in which the learning rate declines to zero, mostly lowers it."""
 KEPT_CHECKPOINTS = 3
 """As OpenAI keeps them: the last epochs'."""
 
@@ -54,8 +57,8 @@ class Plan:
     """Steps of an epoch; the last one may have more."""
     total: int
     joins: bool = False
-    """Whether the last epoch learns from the dev slice too, unless its loss has stopped falling by
-    then: it has chosen what it was kept aside for."""
+    """Whether the last epoch learns from the dev slice too, unless its loss rises by then: it has
+    chosen what it was kept aside for."""
     look_every: int
     """Steps between looks at the dev slice, counted anew each epoch, whose end is a look too."""
     patience: int
@@ -177,11 +180,14 @@ def tune(job: Job, learner: Learner, plan: Plan) -> Generator[Event, None, Posit
 
 def _join(learner: Learner, position: Position) -> Decision:
     """The last epoch begins: have the dev slice learned from, unless it still has to choose."""
-    if position.looks_without_progress:
-        value, reason = "kept aside to the end", "its loss has stopped falling, so it chooses on"
+    if position.looks_without_progress >= RISING:
+        value, reason = "kept aside to the end", "its loss rises, so it chooses on"
     else:
         learner.join()
-        value, reason = "learned from in the last epoch", "its loss still falls, and it has chosen"
+        value, reason = (
+            "learned from in the last epoch",
+            "it has chosen, and its loss does not rise",
+        )
     decision = Decision(what="dev slice, last epoch", value=value, reason=reason)
     position.decisions.append(vars(decision))
     return decision

@@ -114,6 +114,13 @@ class Tool(BaseModel):
     function: Function | None = None
 
 
+class ChatOptions(BaseModel):
+    """Ours: what a chat completion asks beyond OpenAI's parameters."""
+
+    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    """A model that writes is to choose among these answers, by how probable each is as a whole."""
+
+
 class ChatRequest(Generation):
     """POST /chat/completions."""
 
@@ -130,6 +137,7 @@ class ChatRequest(Generation):
     modalities: list[str] | None = None
     store: bool | None = None
     metadata: Metadata | None = None
+    tunesmith: ChatOptions | None = None
 
 
 class TokenLogprob(Shape):

@@ -17,7 +17,8 @@ class CompletionRequest(Generation):
         str
         | (Annotated[list[str] | list[int] | list[list[int]], Field(min_length=1, max_length=2048)])
     )
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    """OpenAI has 5 at most; here as many as a chat completion has."""
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
     echo: bool | None = None
     suffix: str | None = None

@@ -48,7 +48,7 @@ class Options(Request):
     early_stopping_patience: Annotated[int, Field(ge=0)] = 3
     """0: training never stops early, and a causal model learns from all rows, none kept aside."""
     learn_dev: bool = True
-    """Of encoders: in the last epoch the dev slice is learned from too, if its loss still falls."""
+    """Of encoders: in the last epoch the dev slice is learned from too, unless its loss rises."""
     validation_interval: Annotated[int, Field(ge=1)] | None = None
     class_weights: Literal["balanced", "none"] = "none"
     """balanced: the loss of each class weighs alike, whatever its number of examples."""

@@ -6,15 +6,30 @@ again nor a second container of the same host name is taken for a living worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
 import socket
 from pathlib import Path
 
 
 def own_name() -> str:
     """A name for a worker of this process."""
-    return "|".join([_host(), str(os.getpid()), _started(os.getpid()), secrets.token_hex(4)])
+    return name_of(os.getpid())
+
+
+def name_of(pid: int) -> str:
+    """A name for a worker of that process, which must be one of ours that has not been waited
+    for."""
+    return "|".join([_host(), str(pid), _started(pid), secrets.token_hex(4)])
+
+
+def kill(name: str) -> None:
+    """Kill the process group that the worker of that name leads, if it lives here."""
+    if name.split("|")[0] == _host() and not is_gone(name):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(name.split("|")[1]), signal.SIGKILL)
 
 
 def is_gone(name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tunesmith.data.labels.review import read_review
+from tunesmith.data.labels.review import DROPPED, read_review
 from tunesmith.errors import DataError, NotFound
 
 Write = Callable[..., Path]
@@ -66,6 +66,16 @@ def test_a_wrong_decision_is_answered_with_the_nearest(write: Write) -> None:
     ambiguous = review(write, "t.csv,2,where is it and why,,PRAISE", "t.csv,3,all fine,,")
     with pytest.raises(DataError, match="'PRAISE' is none of the labels"):
         read_review(ambiguous, ROWS, (*LABELS, "Praise"))
+
+
+def test_rows_can_be_left_out(write: Write) -> None:
+    path = review(write, "t.csv,2,where is it and why,,(drop)", "t.csv,3,all fine,,praise")
+    found = read_review(path, ROWS, LABELS)
+    assert found.decided.rows() == [(1, "praise")]
+    assert found.dropped.verdicts.rows() == [(0, DROPPED, None)]
+    found = read_review(path, ROWS, (*LABELS, "(drop)"))
+    assert found.decided.rows() == [(0, "(drop)"), (1, "praise")]
+    assert found.dropped.verdicts.is_empty()
 
 
 def test_other_files_are_refused(write: Write, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads back what people decided about tied rows: a filled-in review.csv.
+"""Reads back what people decided about rows: a filled-in review.csv.
 
 Knows: the columns that matter in it, and how people write labels.
 Does not know: how votes are counted, or who writes review.csv.
@@ -14,15 +14,22 @@ import polars as pl
 
 from tunesmith.data.findings import Finding, rows_finding
 from tunesmith.data.reading.readers import read
+from tunesmith.data.receipt import Step, verdict
 from tunesmith.errors import DataError, nearest
+
+DROP = "(drop)"
+"""The decision that a row is no good under any label; a label of that name comes first."""
+DROPPED = "dropped: as decided in the review"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """What people decided about tied rows."""
+    """What people decided about rows."""
 
     decided: pl.DataFrame
     """row, label: one entry for each row that is decided."""
+    dropped: Step
+    """Takes out the rows that people decided to leave out."""
     findings: tuple[Finding, ...]
 
 
@@ -31,8 +38,8 @@ def read_review(path: Path, rows: pl.DataFrame, labels: Sequence[str]) -> Review
 
     rows    row, file, line, text: the rows that may be decided, cleaned as when it was written.
     labels  the labels there are; a decision may differ from its label in case and spaces.
-    An empty decision leaves its row undecided. Rows that are gone or say something else by now
-    stay undecided, with a finding.
+    An empty decision leaves its row undecided, and DROP takes it out. Rows that are gone or say
+    something else by now stay undecided, with a finding.
     Raises: NotFound; DataError for a file without these columns or with an unknown label.
     """
     said = _said(path)
@@ -51,8 +58,11 @@ def read_review(path: Path, rows: pl.DataFrame, labels: Sequence[str]) -> Review
     what = f"of {path.name} about a text that is no longer on that line of the table"
     fix = "The decision is left out; decide anew in the review.csv of this run."
     decided = found.filter(same).select("row", label=pl.col("decision").replace(known))
+    is_dropped = pl.col("label") == DROP if DROP not in labels else pl.lit(False)
     return Review(
-        decided=decided, findings=rows_finding(found.filter(~same)["review_line"], what, fix)
+        decided=decided.filter(~is_dropped),
+        dropped=Step(verdicts=verdict(decided.filter(is_dropped), DROPPED)),
+        findings=rows_finding(found.filter(~same)["review_line"], what, fix),
     )
 
 
@@ -79,7 +89,7 @@ def _label(decision: str, labels: Sequence[str]) -> str | None:
     """The label meant by a decision; None if there is no such label, or more than one."""
     if decision in labels:
         return decision
-    alike = [label for label in labels if _folded(label) == _folded(decision)]
+    alike = [label for label in (*labels, DROP) if _folded(label) == _folded(decision)]
     return alike[0] if len(alike) == 1 else None
 
 

@@ -101,7 +101,7 @@ def run_facts(
         diagnoses=_diagnoses(trained),
         method=trained.method,
         chosen_step=trained.chosen_step,
-        parity=deployed.parity,
+        parity=deployed.parity if deployed.parity.compared else None,
         decisions=[
             *(("prepare", decision) for decision in prepared.decisions),
             *(("train", decision) for decision in trained.decisions),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 640, 270
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 24, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,8 @@ class Line:
 def history(dots: Sequence[Dot], *, target: float | None, shown: Callable[[float], str]) -> Markup:
     """Score by trial, the best so far as a line, and the target. At least one dot."""
     scores = [dot.score for dot in dots] + ([] if target is None else [target])
-    low, high = min(scores), max(scores)
-    room = (high - low) * 0.08 or 0.01
-    low, high = low - room, high + room
+    ticks = _round_numbers(min(scores), max(scores))
+    low, high = ticks[0], ticks[-1]
     most = max(dot.number for dot in dots)
 
     def across(number: float) -> float:
@@ -61,8 +60,7 @@ def history(dots: Sequence[Dot], *, target: float | None, shown: Callable[[float
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - score) / (high - low)
 
     out = Markup("")
-    for k in range(5):
-        value = low + (high - low) * k / 4
+    for value in ticks:
         out += Markup(
             '<path class="grid" d="M{0} {1:.1f}H{2}"/>'
             '<text x="{3}" y="{1:.1f}" dy="4" text-anchor="end">{4}</text>'
@@ -118,6 +116,15 @@ def parallel(axes: Sequence[Axis], lines: Sequence[Line]) -> Markup:
                 x + 5, down(place), words
             )
     return _whole(out, "Trials across their settings")
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """A few numbers a round step apart, from at most `low` to at least `high`."""
+    span = max(high - low, abs(high) * 0.02, 1e-3)
+    size = 10.0 ** math.floor(math.log10(span / 3))
+    step = next(size * k for k in (1, 2, 5, 10) if span / (size * k) <= 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [k * step for k in range(first, max(last, first + 1) + 1)]
 
 
 def _whole(drawn: Markup, title: str, *, below: str = "") -> Markup:

@@ -79,19 +79,28 @@ def verdict(data: IterateReport) -> list[str]:
         f"on the rows that choose it reached {score}."
     )
     if searched.target:
-        met = "is met" if searched.reached else "is not met"
-        sentence = f"On the rows that choose, the target {searched.target} {met}"
-        if metric in result.final:
-            final = parse(searched.target, (metric,)).is_met(result.final[metric])
-            link = "and" if final == searched.reached else "but"
-            sentence += f", {link} on the held-out rows it {'is' if final else 'is not'}"
-        out.append(sentence + ".")
+        out.append(_met(data, searched.target))
     out += _gain(data)
     out += _luck(data)
     spent = duration(searched.seconds)
     price = f" and cost {searched.cost:,.2f}" if searched.cost else ""
     out.append(f"The search took {spent}{price}. It ended {ENDED[searched.ended]}.")
     return out
+
+
+def _met(data: IterateReport, target: str) -> str:
+    """Whether the target is met, and where."""
+    metric, chosen = data.result.searched.metric, bool(data.result.searched.reached)
+    if metric not in data.result.final:
+        return f"On the rows that choose, the target {target} is {'' if chosen else 'not '}met."
+    held_out = parse(target, (metric,)).is_met(data.result.final[metric])
+    choose, final = "on the rows that choose", "on the held-out rows"
+    if chosen and held_out:
+        return f"The target {target} is met, {choose} and {final}."
+    if not (chosen or held_out):
+        return f"The target {target} is not met, neither {choose} nor {final}."
+    where, not_there = (choose, final) if chosen else (final, choose)
+    return f"The target {target} is met {where}, but not {not_there}."
 
 
 def _gain(data: IterateReport) -> Iterator[str]:
@@ -120,6 +129,8 @@ def _luck(data: IterateReport) -> Iterator[str]:
     if result.drop < 0:
         side = "higher" if side == "lower" else "lower"
     found = f"{_difference(data, abs(result.drop))} {side} than on the rows that chose the trial"
+    if _difference(data, abs(result.drop)) == _difference(data, 0.0):
+        found = "the same as on the rows that chose the trial"
     if expected:
         yield f"{expected}; the held-out score is {found}."
     else:

@@ -76,11 +76,11 @@ def prepare_classify(
     rows = read_rows(tables, work)
     journal.stage("labels")
     rows, spelled = _spell(rows, work, merges)
-    rows, review = _vote(rows, work, list(spelled.counts))
+    rows, review = vote(rows, work, list(spelled.counts))
     if config.missing_label:
         rows, told = own_label(rows, config.missing_label)
         journal.decide(told)
-    rows = _drop_gaps(rows, work)
+    rows = drop_gaps(rows, work)
     natural = _label_counts(of_source(rows, "table", "label"))
     journal.stage("duplicates")
     rows = _drop_duplicates(rows, work)
@@ -95,7 +95,6 @@ def prepare_classify(
         )
     rows = _split(rows, work, repeat=mode == "repeat")
     rows = rows.with_columns(pl.col("fate").fill_null(KEPT))
-    names = work.columns.labels
     return Outcome(
         rows=rows,
         texts=work.texts,
@@ -112,16 +111,7 @@ def prepare_classify(
         duplicates=_duplicates(rows, work),
         votes=work.votes,
         sensitive=work.sensitive,
-        settled={
-            "task": "classify",
-            "text": work.columns.text,
-            "label": names[0] if len(names) == 1 else None,
-            "annotators": names if len(names) > 1 else (),
-            "votes": work.columns.votes,
-            "rater": work.columns.rater,
-            "group": work.columns.group,
-            "balance": mode,
-        },
+        settled={**work.settled, "balance": mode},
         settles=_SETTLES,
     )
 
@@ -150,7 +140,7 @@ def _spell(
     return rows, spelled
 
 
-def _vote(
+def vote(
     rows: pl.DataFrame, work: Work, labels: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Rows with one `label` each, and those for people to review, where annotators tie."""
@@ -165,7 +155,9 @@ def _vote(
     journal.find([agreed.finding()] if agreed else [])
     shares = _dawid_skene(ballots, work) if config.vote_by == "dawid-skene" else None
     named = review_rows.named(rows, work)
-    decided = review_rows.decisions(named, work, labels)
+    review = review_rows.decisions(named, work, labels)
+    decided = review.decided if review else None
+    rows = journal.take(rows, review.dropped) if review else rows
     ties = "share" if config.vote_by == "soft" else config.ties
     rows, step, tied = settle_ballots(rows, ballots, ties, shares=shares, decided=decided)
     if config.vote_by == "soft":
@@ -206,7 +198,7 @@ def _dawid_skene(ballots: pl.DataFrame, work: Work) -> pl.DataFrame:
     return found.shares
 
 
-def _drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
+def drop_gaps(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     """Without rows that lack the text or the label."""
     rows = work.journal.take(
         rows, checks.gaps(undecided(rows, "row", "source", "line", "size"), "text")

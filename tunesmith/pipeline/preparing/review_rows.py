@@ -8,16 +8,20 @@ Does not know: how rows are judged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from tunesmith.data.findings import Finding, counted
-from tunesmith.data.labels.review import read_review
+from tunesmith.data.labels.review import DROPPED, Review, read_review
 from tunesmith.data.reading.readers import read
+from tunesmith.data.receipt import verdict
 from tunesmith.pipeline.preparing.texts import Work
 
 WHERE = ["file", "line"]
+SAME = ["source", "key"]
+"""Rows of one file with the same text are alike in these."""
 NAMES = ("review.csv", "review-again.csv")
 
 
@@ -28,8 +32,8 @@ def named(rows: pl.DataFrame, work: Work) -> pl.DataFrame:
     return rows.select("row", file, "line", "text")
 
 
-def decisions(rows: pl.DataFrame, work: Work, labels: Sequence[str]) -> pl.DataFrame | None:
-    """row, label: what people decided in the review that was given back; None: none was.
+def decisions(rows: pl.DataFrame, work: Work, labels: Sequence[str]) -> Review | None:
+    """What people decided in the review that was given back; None: none was.
 
     rows  as of `named`. Raises: NotFound, DataError.
     """
@@ -37,16 +41,17 @@ def decisions(rows: pl.DataFrame, work: Work, labels: Sequence[str]) -> pl.DataF
         return None
     review = read_review(Path(work.config.review), rows, labels)
     work.journal.find(review.findings)
-    return review.decided
+    return review
 
 
 def decide(rows: pl.DataFrame, work: Work, labels: Sequence[str]) -> pl.DataFrame:
     """The rows of a table with one label each, with the labels that people decided on."""
-    said = decisions(named(work.with_text(rows), work), work, labels)
-    if said is None:
+    review = decisions(named(work.with_text(rows), work), work, labels)
+    if review is None:
         return rows
-    new = said.select("row", decided="label")
-    rows = rows.join(new, on="row", how="left", maintain_order="left")
+    said = review.decided
+    rows = work.journal.take(rows, replace(review.dropped, verdicts=_of_text(rows, review)))
+    rows = _with_decided(rows, said.select("row", decided="label"))
     changed = rows.select(
         pl.col("decided").ne_missing(pl.col("label")) & pl.col("decided").is_not_null()
     )
@@ -54,6 +59,26 @@ def decide(rows: pl.DataFrame, work: Work, labels: Sequence[str]) -> pl.DataFram
     what += f"{changed.to_series().sum():,} of them otherwise than before."
     work.journal.find([Finding("info", None, what)])
     return rows.with_columns(pl.coalesce("decided", "label").alias("label")).drop("decided")
+
+
+def _with_decided(rows: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a column `decided`: as said of them, else as said of a row of the same text.
+
+    Else rows that say the same would disagree, and outvote what people decided about one of them.
+    """
+    texts = said.join(rows.select("row", *SAME), on="row", how="left").drop("row")
+    texts = texts.unique(SAME, keep="last", maintain_order=True)
+    rows = rows.join(said, on="row", how="left", maintain_order="left")
+    rows = rows.join(texts, on=SAME, how="left", maintain_order="left", suffix="_of_text")
+    decided = pl.coalesce("decided", "decided_of_text").alias("decided")
+    return rows.with_columns(decided).drop("decided_of_text")
+
+
+def _of_text(rows: pl.DataFrame, review: Review) -> pl.DataFrame:
+    """The verdicts on rows to leave out, and on all others of the same text."""
+    verdicts = review.dropped.verdicts
+    texts = rows.join(verdicts, on="row", how="semi").select(SAME).unique()
+    return verdict(rows.join(texts, on=SAME, how="semi"), DROPPED)
 
 
 def tied(rows: pl.DataFrame, every: pl.DataFrame, work: Work) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -77,6 +78,20 @@ class Work:
     def cells(self) -> list[str]:
         """These columns' names among the rows."""
         return [f"vote {number}" for number in range(len(self.names))]
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The settings about columns, as they were chosen."""
+        columns, names = self.columns, self.columns.labels
+        return {
+            "task": "classify",
+            "text": columns.text,
+            "label": names[0] if len(names) == 1 else None,
+            "annotators": names if len(names) > 1 else (),
+            "votes": columns.votes,
+            "rater": columns.rater,
+            "group": columns.group,
+        }
 
     def balanced(self, counts: Mapping[str, int]) -> tuple[balance.Mode, Decision]:
         """How labels of these sizes are balanced, and why so. Raises: ConfigError."""

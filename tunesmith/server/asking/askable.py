@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -40,19 +39,40 @@ class Models:
         """
         return await self._folders.find(name, project)
 
-    async def choose(self, model: Found, messages: Messages, param: str) -> Classification:
-        """What a model that has labels says of messages, which are the request's `param`.
+    async def choose(
+        self, model: Found, messages: Messages, param: str, labels: Sequence[str] = ()
+    ) -> Classification:
+        """What a model that has labels says of messages, which are the request's `param`; or one
+        that writes, of these `labels`.
 
-        Raises: ApiError 400 for messages without a text; what the engines do.
+        Raises: ApiError 400 for messages without a text, and for those that are too long; what the
+        engines do.
         """
         text = text_of(messages, param)
-        answer: Future[Classification]
         if model.way == "classify":
             answer = self._engines.encoders.submit(model.name, model.folder, text)
-        else:
-            asked = Choose(model=model.name, folder=model.folder, messages=messages)
-            answer = self._engines.writers.choose(asked)
-        return await asyncio.wrap_future(answer)
+            return await asyncio.wrap_future(answer)
+        asked = Choose(
+            model=model.name, folder=model.folder, messages=messages, labels=tuple(labels)
+        )
+        try:
+            return await asyncio.wrap_future(self._engines.writers.choose(asked))
+        except TooLong as error:
+            raise _too_long(error, param) from error
+
+    async def choose_each(
+        self, model: Found, texts: Sequence[str], param: str
+    ) -> Sequence[Classification]:
+        """What a model that has labels says of several texts, each by itself, in their order.
+
+        Raises: as `choose` does.
+        """
+        asked = [[{"role": "user", "content": text}] for text in texts]
+        if model.way == "classify":
+            read = [text_of(messages, param) for messages in asked]
+            answers = self._engines.encoders.classify(model.name, model.folder, read)
+            return await asyncio.wrap_future(answers)
+        return await asyncio.gather(*(self.choose(model, one, param) for one in asked))
 
     async def write(self, ask: Ask, param: str) -> AsyncGenerator[Event, None]:
         """What a model that writes answers; closing the generator stops it.

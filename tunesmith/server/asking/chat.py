@@ -46,7 +46,7 @@ class Chat:
         project = scope["caller"].project
         model = await self._models.find(asked.model, project)
         _check(asked)
-        if model.way == "write":
+        if model.way == "write" and asked.tunesmith is None:
             await self._written(model, asked, data, project)(scope, receive, send)
         else:
             await self._chosen(model, asked, data, project, send)
@@ -54,8 +54,8 @@ class Chat:
     async def _chosen(
         self, model: Found, asked: wire.ChatRequest, data: Any, project: str, send: Send
     ) -> None:
-        sampling = _sampling(asked)
-        answer = await self._models.choose(model, data["messages"], "messages")
+        sampling, labels = _sampling(asked), _labels(asked, model)
+        answer = await self._models.choose(model, data["messages"], "messages", labels)
         reply = _Reply.of(asked, answer, sampling)
         if asked.store:
             await self._keep(asked, data, project, reply.whole())
@@ -161,6 +161,21 @@ def _sampling(asked: wire.ChatRequest) -> Sampling:
     tools.refuse_calls(asked.tool_choice, "tool_choice")
     tools.refuse_calls(asked.function_call, "function_call")
     return answers.sampling(asked, formats.of_chat(asked.response_format))
+
+
+def _labels(asked: wire.ChatRequest, model: Found) -> list[str]:
+    """The labels that a model which writes is to choose among; none of a model that has its own.
+
+    Raises: ApiError 400.
+    """
+    if asked.tunesmith is None:
+        return []
+    labels, param = asked.tunesmith.labels, "tunesmith.labels"
+    if model.way != "write":
+        raise ApiError(400, "This model has labels of its own; give it none.", param=param)
+    if len(set(labels)) < len(labels):
+        raise ApiError(400, "A label is given twice.", param=param)
+    return labels
 
 
 async def _body(receive: Receive) -> bytes:

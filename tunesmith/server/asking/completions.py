@@ -5,7 +5,6 @@ Does not know: how the answer is computed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -82,22 +81,29 @@ def _given(asked: wire.CompletionRequest) -> list[str | list[int]]:
 
 async def _chosen(models: Models, model: Found, asked: wire.CompletionRequest) -> Response:
     prompts, sampling = _prompts(asked), _sampling(asked)
-    asking = (
-        models.choose(model, [{"role": "user", "content": prompt}], "prompt") for prompt in prompts
-    )
-    answered = await asyncio.gather(*asking)
+    answered = await models.choose_each(model, prompts, "prompt")
     choices = [
         {**choice, "index": index}
         for index, choice in enumerate(_choices(asked, sampling, prompts, answered))
     ]
     usage = text_usage(sum(one.prompt_tokens for one in answered), sampling.n * len(prompts))
-    head = {**text_head(asked.model), **answers.extra(answered)}
+    head = {**text_head(asked.model), **_cut(answered)}
     headers = answers.headers(asked.model, answered)
     if asked.stream:
         body = b"".join(_stream(asked, head, choices, usage))
         return answers.reply(body, "text/event-stream", headers)
     body = to_json({**head, "choices": choices, "usage": usage})
     return answers.reply(body, "application/json", headers)
+
+
+def _cut(answered: Sequence[Classification]) -> dict[str, Any]:
+    """What the reply says under our own name: the tokens that were cut off, if any were; of which
+    prompts, where there are several."""
+    told = answers.extra(answered)
+    if told and len(answered) > 1:
+        lost = {str(i): one.cut_tokens for i, one in enumerate(answered) if one.cut_tokens}
+        told["tunesmith"]["cut_prompts"] = lost
+    return told
 
 
 def _prompts(asked: wire.CompletionRequest) -> list[str]:

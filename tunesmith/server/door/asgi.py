@@ -110,7 +110,9 @@ class Door:
         if size > MAX_HEAD_BYTES:
             raise ApiError(431, f"The request's headers are larger than {MAX_HEAD_BYTES:,} bytes.")
         method, path = scope["method"], scope["path"]
-        if path.startswith(KEYED) and "caller" not in scope:  # a batch's request brings its caller
+        if "caller" in scope:  # brought by a request from inside: a batch's, or a page's
+            check_role(scope["caller"], method, path)
+        elif path.startswith(KEYED):
             address = (scope["client"] or ("",))[0]
             caller = await self._auth.caller(key.decode("latin-1"), address)
             scope["caller"] = caller

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from tunesmith.server.door.limits import Rate
 from tunesmith.server.errors import ApiError
-from tunesmith.store.keys import Keys, digest, masked
+from tunesmith.store.keys import Keys, digest, masked, new_key
 from tunesmith.store.rows import DEFAULT_PROJECT
 from tunesmith.store.store import Store
 
@@ -49,7 +49,10 @@ class Auth:
 
     def __init__(self, keys: Keys, *, own_key: str | None = None) -> None:
         self._keys = keys
-        self._own = digest(own_key) if own_key else None
+        self._lent: dict[str, Caller] = {}
+        """By their digests, keys that are valid in this process only and written nowhere."""
+        if own_key:
+            self._lent[digest(own_key)] = Caller(id="own", role="admin", project=DEFAULT_PROJECT)
         self._known: dict[str, tuple[float, Caller]] = {}
         """Until when not to ask the store again; those that were asked for last come last."""
         self._wrong = Rate(WRONG_PER_MINUTE)
@@ -68,8 +71,8 @@ class Auth:
             )
         key = key.strip()
         name = digest(key)
-        if name == self._own:
-            return Caller(id="own", role="admin", project=DEFAULT_PROJECT)
+        if name in self._lent:
+            return self._lent[name]
         known = self._known.get(name)
         if known and known[0] > time.monotonic():
             return known[1]
@@ -95,6 +98,16 @@ class Auth:
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
         return caller
+
+    def lend(self, caller: Caller) -> str:
+        """A key with which another process does what `caller` may, until it is taken back."""
+        key = new_key()
+        self._lent[digest(key)] = caller
+        return key
+
+    def take_back(self, key: str) -> None:
+        """Have a key that was lent be valid no longer."""
+        self._lent.pop(digest(key), None)
 
 
 def check_role(caller: Caller, method: str, path: str) -> None:

@@ -43,15 +43,16 @@ def job_of(request: Request, model: Model, context: int, send: Send) -> Job:
 
 
 def _choosing(request: Choose, model: Model, context: int, send: Send) -> Job:
-    card = model.card
-    if card is None or not card.labels:
+    card, labels = model.card, request.labels
+    if not labels and card is not None:
+        labels = card.labels
+    if not labels:
         raise NotOffered(f"The model {request.model} was not tuned to choose among labels.")
-    messages = card.cleaned(request.messages)
+    messages = card.cleaned(request.messages) if card else request.messages
     prompt = model.renderer.prompt(messages)
-    answers = model.answers(messages, card.labels)
+    answers = model.answers(messages, labels)
     _check_prompt(prompt, model, context, param="messages", answer=max(map(len, answers)))
-    labels = card.labels, Comparison(answers)
-    return Job(prompt, send, adapter=model.adapter, labels=labels)
+    return Job(prompt, send, adapter=model.adapter, labels=(labels, Comparison(answers)))
 
 
 def _prompt(ask: Ask, model: Model) -> list[int]:

@@ -40,6 +40,8 @@ from tunesmith.serving.causal.constraint import Grammars
 
 ADAPTERS = 32
 """Adapters kept in memory at once."""
+ANSWERS = 10_000
+"""Rendered answers that a model remembers, about."""
 UNKNOWN_LENGTH = 2048
 """Tokens read by a model that does not say how many it reads."""
 CHANGING = ("longrope", "dynamic")
@@ -150,6 +152,8 @@ class Model:
 
         They are rendered after a question of ours, once, where that makes no difference.
         """
+        if len(self._answers) > ANSWERS:
+            self._answers.clear()
         for text in texts:
             if text not in self._answers:
                 self._answers[text] = self.renderer.answer([ASK], text)

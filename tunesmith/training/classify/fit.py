@@ -121,7 +121,8 @@ def fit(job: Job) -> Generator[Event, None, dict[str, Any]]:
     full = position.best_step > 0 and (options.method == "full" or position.best_loss < head_loss)
     if full:
         model = classifier.load(job.state / "best")
-        reason = f"dev loss {position.best_loss:.3f}, against {head_loss:.3f} of the head alone"
+        lowest = f"lowest dev loss {position.best_loss:.3f}"
+        reason = f"{lowest}, against {head_loss:.3f} of the head alone"
         yield decide("model kept", f"full fine-tuning at step {position.best_step}", reason)
     else:
         _, head = _heads(head, features, rows.targets, weights)

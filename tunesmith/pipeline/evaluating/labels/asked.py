@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.events import Event
@@ -18,6 +20,8 @@ from tunesmith.metrics.generation import Vote, majority
 from tunesmith.pipeline.results import Running
 from tunesmith.pipeline.workshop import Workshop
 from tunesmith.providers import Answer, Conversation, Reply, Writing
+
+Q = TypeVar("Q")
 
 SEED = 0
 """Of the answers that are drawn: evaluated again, they are the same."""
@@ -106,13 +110,21 @@ def votes_of(
 
 def running(model: str, texts: Sequence[str], shop: Workshop) -> Running:
     """What a request costs, and how long it takes when it is the only one."""
-    seconds: list[float] = []
-    until = time.monotonic() + TIMED_SECONDS
-    for text in texts[:TIMED]:
-        seconds += [a.seconds for _, a in shop.provider.classify(model, [text], concurrency=1)]
-        if time.monotonic() > until:
+    ask = partial(shop.provider.classify, model, concurrency=1)
+    return Running(cost=cost(shop), seconds=seconds_of(ask, texts))
+
+
+def seconds_of(ask: Callable[[list[Q]], Iterable[object]], questions: Sequence[Q]) -> float | None:
+    """Median of a few requests, one after the other; None: there is nothing to ask."""
+    spent: list[float] = []
+    until = time.perf_counter() + TIMED_SECONDS
+    for question in questions[:TIMED]:
+        started = time.perf_counter()
+        list(ask([question]))
+        spent.append(time.perf_counter() - started)
+        if time.perf_counter() > until:
             break
-    return Running(cost=cost(shop), seconds=statistics.median(seconds) if seconds else None)
+    return statistics.median(spent) if spent else None
 
 
 def cost(shop: Workshop) -> float | None:

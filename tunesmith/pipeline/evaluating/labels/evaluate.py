@@ -185,6 +185,10 @@ class _Look:
         """The training rows, and all rows as numbers, where they are looked at."""
         if not (self.config.baselines or self.config.advice):
             return None, None
+        if not self.prepared.train:
+            what = "There are no baselines and there is no advice: they take the rows that the "
+            self._leave_out(what + "model learned from.")
+            return None, None
         taught = taught_rows(self.prepared, self.shop.run_dir)
         view = seen(self.trained.base_model, taught, asked.texts, self.shop)
         if self.config.baselines and not (view and view.is_embedded):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tunesmith.config import EvaluateConfig
@@ -19,7 +20,7 @@ from tunesmith.metrics.flips import flips
 from tunesmith.metrics.intervals import bootstrap, gains
 from tunesmith.metrics.significance import compare_answers
 from tunesmith.pipeline.base import is_causal
-from tunesmith.pipeline.evaluating.labels.asked import Asked, answers_of, cost, running
+from tunesmith.pipeline.evaluating.labels.asked import Asked, answers_of, cost, running, seconds_of
 from tunesmith.pipeline.evaluating.labels.taught import Seen, Taught
 from tunesmith.pipeline.results import Deployed, Prepared, Rival, Running, Trained
 from tunesmith.pipeline.rundir import RunDir
@@ -30,8 +31,6 @@ SHOTS = 8
 """Examples in a few-shot prompt at most, each of another label."""
 MOST_LABELS = 100
 """In a prompt. Of more, an untuned model is not asked."""
-LONGEST_LABEL = 24
-"""Tokens of an answer beyond which it is no label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +86,13 @@ def on_embeddings(
     description = EMBEDDINGS.description
     if taught.is_sample:
         description += f" Learned from {len(taught.texts):,} of {taught.num_texts:,} of them."
+    embed = partial(shop.provider.embed, model, concurrency=1)
     return Answering(
         name=EMBEDDINGS.name,
         title=EMBEDDINGS.title,
         description=description,
         predicted=EMBEDDINGS.predict(seen.train, taught.labels, seen.scored, balanced=balanced),
-        running=Running(cost=cost(shop), seconds=_seconds_to_embed(model, taught.texts, shop)),
+        running=Running(cost=cost(shop), seconds=seconds_of(embed, taught.texts)),
     )
 
 
@@ -118,20 +118,24 @@ def prompted(
         ("zero_shot", "the untuned base model, without examples", "by nothing but their names", []),
         ("few_shot", "the untuned base model, with a few examples", "by an example each", few),
     )
+    model, labels = trained.base_model, prepared.labels
+    choose = partial(shop.provider.choose, model, labels=labels, concurrency=1)
     found: list[Answering] = []
     for name, title, how, examples in kinds:
+        asked = [_put(text, labels, examples) for text in texts]
         try:
-            predicted = _write_labels(config, prepared, trained.base_model, texts, examples, shop)
+            predicted = _chosen(config, labels, model, asked, shop)
         except RequestError as error:
             return found, [f"The untuned base model was not asked: {error.what}"]
-        description = f"{trained.base_model}, told the labels in the prompt, {how}."
+        description = f"{model}, told the labels in the prompt, {how}; the label that "
+        description += "it finds most probable counts."
         found.append(
             Answering(
                 name=name,
                 title=title,
                 description=description,
                 predicted=predicted,
-                running=Running(cost=cost(shop)),
+                running=Running(cost=cost(shop), seconds=seconds_of(choose, asked)),
             )
         )
     return found, []
@@ -174,43 +178,34 @@ def _shortest(name: str) -> str:
     return folder.name if folder.is_absolute() else name
 
 
-def _write_labels(
+def _chosen(
     config: EvaluateConfig,
-    prepared: Prepared,
+    labels: Sequence[str],
     model: str,
-    texts: Sequence[str],
-    examples: Sequence[tuple[str, str]],
+    asked: Sequence[Conversation],
     shop: Workshop,
 ) -> list[str | None]:
-    """The label in each written answer; None where there is none."""
-    told = "Answer with exactly one of these labels and nothing else: "
-    first = [{"role": "system", "content": told + ", ".join(prepared.labels)}]
-    for text, label in examples:
-        first.append({"role": "user", "content": text})
-        first.append({"role": "assistant", "content": label})
-    asked = [
-        Conversation(messages=[*first, {"role": "user", "content": text}], most=LONGEST_LABEL)
-        for text in texts
-    ]
-    known = {label.casefold(): label for label in prepared.labels}
-    predicted: list[str | None] = [None] * len(texts)
+    """The label that the model finds most probable each time; None where it cannot read it all."""
+    predicted: list[str | None] = [None] * len(asked)
     done = 0
-    for i, reply in shop.provider.chat(model, asked, concurrency=config.concurrency):
-        said = reply.text.strip().strip(".\"'").casefold()
-        predicted[i], done = known.get(said), done + 1
-        data = {"done": done, "total": len(texts)}
+    answers = shop.provider.choose(model, asked, labels, concurrency=config.concurrency)
+    for i, answer in answers:
+        predicted[i], done = answer.label if answer else None, done + 1
+        data = {"done": done, "total": len(asked)}
         shop.report(Event(kind="progress", message="Asking the untuned model", data=data))
     return predicted
 
 
-def _seconds_to_embed(model: str, texts: Sequence[str], shop: Workshop) -> float | None:
-    """Median of a request for the embedding of one text."""
-    import statistics
-    import time
-
-    spent = []
-    for text in texts[:5]:
-        started = time.perf_counter()
-        list(shop.provider.embed(model, [text], concurrency=1))
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent) if spent else None
+def _put(
+    text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()
+) -> Conversation:
+    """The text and the labels that there are, after examples with their labels. All of it by user
+    and assistant, since some models know no system."""
+    told = "Answer with exactly one of these labels and nothing else: " + ", ".join(labels)
+    messages = []
+    for shown, label in examples:
+        messages.append({"role": "user", "content": shown})
+        messages.append({"role": "assistant", "content": label})
+    messages.append({"role": "user", "content": text})
+    messages[0]["content"] = f"{told}\n\n{messages[0]['content']}"
+    return Conversation(messages=messages)

@@ -32,6 +32,8 @@ from tunesmith.pipeline.rundir import write_atomic
 
 NUM_NEAREST = 3
 SHOWN_SUSPECTS = 15
+LEAST_TRUSTED = 0.5
+"""Share that a head must get right: what a worse one takes for wrong labels says little of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ def learn(
         found = suspects(out_of_fold(seen.train, taught.labels, groups=own), taught.labels)
         noise = _noise(found, taught, asked, seen)
         growth = learning_curve(seen.train, taught.labels, groups=own)
+        if growth and growth.overall.scores[-1] < LEAST_TRUSTED:
+            noise = None
     lessons = Lessons(
         by=seen.by,
         noise=noise,

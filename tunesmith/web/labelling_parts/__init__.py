@@ -1,0 +1,1 @@
+"""The parts of the labelling pages, one module a part."""

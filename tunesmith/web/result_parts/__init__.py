@@ -1,0 +1,1 @@
+"""The parts of the page of a run's result, one module a part."""
