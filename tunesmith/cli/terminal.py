@@ -42,7 +42,7 @@ LOOKS = {"dev": "dev", "valid": "held-out"}
 """Rows that are looked at while training: prefix of the measures, and what is said of them."""
 RIGHT = {
     "accuracy": "accuracy",
-    "mean_token_accuracy": "tokens right",
+    "mean_token_accuracy": "right",
     "reward_accuracy": "pairs right",
 }
 """Shares of what is right among them."""

@@ -5,7 +5,7 @@ They are a client of what exists: the API (asked in process, `api.Api`), the sto
 
 To add a page, write one module in `pages/` and name it in `pages.ALL`:
 
-    from tunesmith.web.controls import heading, table
+    from tunesmith.web.controls import table
     from tunesmith.web.layout import page
     from tunesmith.web.visit import Visit
 
@@ -15,8 +15,8 @@ To add a page, write one module in `pages/` and name it in `pages.ALL`:
         table(("Name",), [(row["id"],) for row in rows], caption="Models")
 
 The frame (header, navigation, main) is there already, and so is the heading: with an empty title
-the page makes its own h1. An address that stands
-in `layout.NAVIGATION` appears there as soon as it has a page.
+the page makes its own h1. An address that stands in `layout.NAVIGATION` appears in the header as
+soon as it has a page.
 
 What a page works with:
 

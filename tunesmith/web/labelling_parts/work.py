@@ -37,7 +37,7 @@ PRESSED = (
     " if (pressed) emit(pressed.closest('[data-row]').dataset.row, pressed.dataset.act) }"
 )
 HELP = {
-    "1 – 9, then letters": "give the label with that key",
+    "1 … 9": "give the label with that key; the tenth and on have letters",
     "U": "take the last answer back",
     "S": "skip the row",
     "← →": "go back to earlier rows, and forward again",
@@ -103,7 +103,7 @@ class Work:
             self.votes = tag("div", kind="stack tight")
             self.suggestion = tag("p", kind="small")
             if task.guideline.strip():
-                with details("Guideline"):
+                with details("Guideline", is_open=self.place.num_mine == 0):
                     tag("p", task.guideline, kind="said")
 
     def _choices(self) -> None:

@@ -27,7 +27,7 @@ from tunesmith.web.controls import (
 )
 from tunesmith.web.labelling import tasks
 from tunesmith.web.labelling_parts import overview, rows, setup, work
-from tunesmith.web.labelling_parts.head import address
+from tunesmith.web.labelling_parts.head import address, done
 from tunesmith.web.layout import page
 from tunesmith.web.lists import Listing, size
 from tunesmith.web.visit import Visit, off
@@ -58,7 +58,7 @@ async def labelling(visit: Visit, after: str = "", before: str = "") -> None:
         with row():
             link("Label another table", "/labelling/new", "button primary")
     table(
-        ("Name", "State", "Done", "Rows", "Votes a row", "Made"),
+        ("Name", "State", "How far", "Votes a row", "Made"),
         [_cells(one) for one in found.data],
         caption="Tables that are labelled, the newest first",
     )
@@ -79,13 +79,12 @@ def _cells(task: LabellingTaskRow) -> tuple[Any, ...]:
     def share() -> None:
         if task.state == "ready":
             bar(task.num_done, max(1, task.num_rows), f"{task.name}: how much is done")
-            tag("span", f"{task.num_done:,}", kind="small quiet")
+            tag("span", done(task), kind="small quiet")
 
-    many = task.num_rows or task.total or None
-    return (
-        lambda: link(task.name, address(task)), state, share, many, task.votes,
-        lambda: when(task.created_at),
-    )  # fmt: skip
+    def name() -> None:
+        link(task.name, address(task))
+
+    return (name, state, share, task.votes, lambda: when(task.created_at))
 
 
 @page("/labelling/new", "Label a table")

@@ -37,7 +37,8 @@ from tunesmith.web.visit import Visit, off
 
 SCRIPT = f'<script src="/assets/copy.js?{plain.VERSION}" defer></script>'
 MERGE_LOOK_SECONDS = 1.0
-SHOWN_LABELS = 40
+MOST_SHOWN = 50
+"""Models of a kind; more are only counted."""
 
 
 @page("/models/{model:path}", "")
@@ -133,7 +134,7 @@ class _Tuned:
                 "to begin from it will fail:"
             )
         names = [named(child) for child in found.children]
-        dialogs.confirm("Delete this model?", says, "Delete", do, lists=names)
+        dialogs.confirm("Delete this model?", says, "Delete", do, lists=names[:MOST_SHOWN])
 
     # --- what it is tied to ---------------------------------------------------------------------
 
@@ -163,9 +164,10 @@ class _Tuned:
                 text("No other model has been tuned from this one.", "quiet")
                 return
             with tag("ul", kind="names"):
-                for child in self.found.children:
+                for child in self.found.children[:MOST_SHOWN]:
                     with tag("li"):
                         link(named(child), address(child.id))
+            _more(len(self.found.children))
 
     def _checkpoints(self) -> None:
         if not self.found.siblings:
@@ -174,9 +176,10 @@ class _Tuned:
             text("Models as they were at earlier steps, which can be asked too.", "quiet")
             table(
                 ("Name", "Made"),
-                [_cells(other) for other in self.found.siblings],
+                [_cells(other) for other in self.found.siblings[:MOST_SHOWN]],
                 caption="Checkpoints",
-            )  # fmt: skip
+            )
+            _more(len(self.found.siblings))  # fmt: skip
 
     def _labels(self, answers: str) -> None:
         if answers != "labels" or not self.found.labels:
@@ -232,6 +235,11 @@ class _Tuned:
         self.visit.check_change()
         archives.merge(self.visit.desk.settings, self.row)
         self._merged()
+
+
+def _more(number: int) -> None:
+    if number > MOST_SHOWN:
+        text(f"And {number - MOST_SHOWN:,} more.", "quiet")
 
 
 def _cells(row: ModelRow) -> tuple[Cell, ...]:
