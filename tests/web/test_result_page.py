@@ -53,6 +53,12 @@ def read(page):
     page.wait_for_function("!document.querySelector('.waiting')")
 
 
+def fits_a_phone(page):
+    """Whether nothing is wider than a phone; the page stays that narrow."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    return page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_what_a_run_came_to_is_told(result, runs, folder):
     page = result("few")
     found = json.loads((folder("few") / "05-evaluate" / "result.json").read_text())
@@ -64,6 +70,7 @@ def test_what_a_run_came_to_is_told(result, runs, folder):
     assert "McNemar" in worth.inner_text()
     assert page.locator("svg.chart[aria-label]").count() == 2
     assert page.title() == "Result of few · Tunesmith"  # and no script of the data has run
+    assert fits_a_phone(page)
 
 
 def test_a_cell_opens_the_rows_behind_it(result, folder):
@@ -98,6 +105,7 @@ def test_many_labels_are_a_map_that_the_keyboard_reaches(result):
     page.keyboard.press("Enter")
     gold = re.match("“(.+)” answered as", said)[1]
     page.get_by_text(f"whose right label is “{gold}”, answered as").wait_for()
+    assert fits_a_phone(page)
 
 
 def test_a_threshold_is_chosen_and_comes_with_its_code(result):
@@ -200,6 +208,7 @@ def test_written_answers_beside_the_untuned_ones(result):
     page.get_by_text("5 answers.").wait_for()
     assert not page.locator("#rows .beside .bad").count()
     assert page.title() == "Result of notes · Tunesmith"
+    assert fits_a_phone(page)
 
 
 def test_all_of_it_can_be_taken_along(site, result, runs, folder):
@@ -230,9 +239,3 @@ def test_what_is_another_projects_is_not_there(site, visit, runs):
         for name in ("result/predictions.csv", "result/review.csv", "files/report.html"):
             assert client.get(f"/runs/{run_id}/{name}").status_code == 404
     assert httpx.get(f"{site.url}/runs/{run_id}/result/review.csv").status_code == 303
-
-
-@pytest.mark.parametrize("name", ["few", "many", "notes"])
-def test_it_fits_a_phone(result, name):
-    page = result(name, viewport={"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -6,9 +6,10 @@
 // "cell" with [row, column].
 const SVG = "http://www.w3.org/2000/svg";
 const SIDE = 640;
-const NAMED = 40; // labels up to which they are written beside the cells
-const COUNTED = 24; // and numbers into them
-const FEWEST = 6;
+const FEWEST = 6; // labels that are looked at at least
+// Pixels that a cell needs to be named, and to have its number in it.
+const NAMED = 11;
+const COUNTED = 17;
 
 customElements.define("confusion-map", class extends HTMLElement {
   connectedCallback() {
@@ -43,8 +44,8 @@ customElements.define("confusion-map", class extends HTMLElement {
     this.said.setAttribute("role", "status");
     this.said.className = "small at";
     this.listen();
-    this.draw();
     this.tell();
+    new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
   listen() {
@@ -79,7 +80,12 @@ customElements.define("confusion-map", class extends HTMLElement {
     svg.addEventListener("pointercancel", () => (from = null));
   }
 
-  margin() { return this.view.size <= NAMED ? 150 : 8; }
+  // The drawing is SIDE units wide, whatever its width in pixels; texts stay of one size in pixels.
+  wide() { return this.svg.clientWidth || SIDE; }
+  unit() { return SIDE / this.wide(); }
+  names() { return this.wide() > 500 ? 150 : 96; }
+  fits(pixels) { return Math.floor((this.wide() - this.names()) / pixels); }
+  margin() { return this.view.size <= this.fits(NAMED) ? this.names() * this.unit() : 8; }
   cell() { return (SIDE - this.margin()) / this.view.size; }
 
   place(event) {
@@ -127,8 +133,8 @@ customElements.define("confusion-map", class extends HTMLElement {
     if (!this.mistakes.length) return;
     const now = this.mistakes.findIndex(([i, j]) => i === this.at[0] && j === this.at[1]);
     const next = this.mistakes[(now + by + this.mistakes.length) % this.mistakes.length];
-    if (this.view.size > NAMED) {
-      const size = Math.min(COUNTED, this.most);
+    if (this.view.size > this.fits(NAMED)) {
+      const size = Math.min(this.fits(COUNTED), this.most);
       this.look(next[1] - size / 2, next[0] - size / 2, size);
     }
     this.go(next.slice(0, 2), true);
@@ -177,6 +183,7 @@ customElements.define("confusion-map", class extends HTMLElement {
   draw() {
     const { x, y, size } = this.view, m = this.margin(), cell = this.cell();
     this.svg.replaceChildren();
+    this.svg.style.fontSize = `${11 * this.unit()}px`;
     this.add("rect", { class: "ground", x: m, y: m, width: SIDE - m, height: SIDE - m });
     for (const [i, j, n] of this.cells) {
       if (i < y || i >= y + size || j < x || j >= x + size) continue;
@@ -184,25 +191,26 @@ customElements.define("confusion-map", class extends HTMLElement {
       const gap = cell > 6 ? 1 : 0;
       this.add("rect", {
         class: right ? "hit" : "miss", x: m + (j - x) * cell, y: m + (i - y) * cell, width: cell - gap, height: cell - gap,
-        "fill-opacity": (right ? 0.25 + 0.75 * share : Math.max(0.45, Math.sqrt(share))).toFixed(2),
+        "fill-opacity": (right ? 0.25 + 0.75 * share : Math.max(0.6, Math.sqrt(share))).toFixed(2),
       });
-      if (size <= COUNTED) {
+      if (size <= this.fits(COUNTED)) {
         const strong = right ? share > 0.4 : Math.sqrt(share) > 0.6;
-        this.add("text", { class: `n ${strong ? "strong" : ""}`, x: m + (j - x + 0.5) * cell, y: m + (i - y + 0.5) * cell + 4 }).textContent = n.toLocaleString();
+        this.add("text", { class: `n ${strong ? "strong" : ""}`, x: m + (j - x + 0.5) * cell, y: m + (i - y + 0.5) * cell + 4 * this.unit() }).textContent = n.toLocaleString();
       }
     }
-    if (size <= NAMED) this.names(m, cell);
+    if (size <= this.fits(NAMED)) this.write(m, cell);
     this.mark();
   }
 
-  names(m, cell) {
-    const { x, y, size } = this.view, short = (text) => (text.length > 22 ? `${text.slice(0, 21)}…` : text);
+  write(m, cell) {
+    const { x, y, size } = this.view, most = Math.floor(this.names() / 6.6), gap = 6 * this.unit(), down = 4 * this.unit();
+    const short = (text) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
     for (let k = 0; k < size; k++) {
       if (y + k < this.rows.length)
-        this.add("text", { class: "name", x: m - 6, y: m + (k + 0.5) * cell + 4, "text-anchor": "end" }).textContent = short(this.rows[y + k]);
+        this.add("text", { class: "name", x: m - gap, y: m + (k + 0.5) * cell + down, "text-anchor": "end" }).textContent = short(this.rows[y + k]);
       if (x + k < this.columns.length) {
-        const across = m + (k + 0.5) * cell + 4;
-        this.add("text", { class: "name", x: across, y: m - 6, transform: `rotate(-90 ${across} ${m - 6})` }).textContent = short(this.columns[x + k]);
+        const across = m + (k + 0.5) * cell + down;
+        this.add("text", { class: "name", x: across, y: m - gap, transform: `rotate(-90 ${across} ${m - gap})` }).textContent = short(this.columns[x + k]);
       }
     }
   }

@@ -23,7 +23,7 @@ from tunesmith.store.database import readable
 from tunesmith.store.labelling_rows import LabellingRow, LabellingTaskRow
 from tunesmith.store.store import Store, open_store
 
-ROWS_AT_ONCE = 2000
+ROWS_AT_ONCE = 4000
 LONGEST_TEXT = 200_000
 """Characters; nobody reads more before labelling it."""
 
@@ -108,6 +108,7 @@ def _rows(table: Table, task: LabellingTaskRow) -> Iterator[list[LabellingRow]]:
                     if cell is not None
                 }
                 row = LabellingRow(
+                    id=f"{task.id.replace('lab_', 'lrow_')}-{number}",
                     task_id=task.id,
                     number=number,
                     text=row_text,

@@ -31,8 +31,8 @@ from tunesmith.web.results.words import percent
 AT_ONCE = 10
 SHOWS = {"wrong": "Wrong answers", "right": "Right answers", "all": "All answers"}
 ORDERS = {
-    "worst": "Least sure of the right label first",
-    "unsure": "Least sure of its answer first",
+    "worst": "Worst first",
+    "unsure": "Least sure first",
     "line": "As in the table",
 }
 SHORT = 600

@@ -45,6 +45,8 @@ def label_of(text: str) -> str | None:
     probability = math.exp(choice.logprobs.content[0].logprob)
     return choice.message.content if probability >= {threshold} else None
 """
+ANSWERED = 0.8
+"""Share of the texts that it is to answer at first, where no threshold is surely good."""
 TELLING = 0.03
 """How far stated probabilities and shares right may differ, on average, to be called honest."""
 
@@ -114,7 +116,6 @@ class Sureness:
                     "input", type="range", id="threshold", min=0, max=len(points) - 1, step=1,
                     aria_describedby="threshold-said",
                 )  # fmt: skip
-                self.slider._props["^value"] = 50
             self.slider.on("input", self._moved, js_handler=VALUE, throttle=0.1)
             self.said = tag("p", id="threshold-said", role="status")
             self.numbers = tag("div")
@@ -123,7 +124,14 @@ class Sureness:
             with tag("pre", kind="code"):
                 self.code = tag("code", id="threshold-code")
             tag("button", "Copy", kind="button small", type="button", data_copy="threshold-code")
-        self._choose(points[50])
+        self._jump(self._begin())()
+
+    def _begin(self) -> Sequence[float]:
+        """Where to begin: at the highest share right that is sure, else where most are answered."""
+        reached: list[Sequence[float]] = [p for _, p in self._found["targets"] if p]
+        total = self._found["num_rows"]
+        answering = [p for p in self._found["points"] if p[1] >= ANSWERED * total]
+        return reached[-1] if reached else answering[-1]
 
     def _targets(self) -> None:
         tag("h3", "To be right at least so often")

@@ -74,19 +74,26 @@ class Suspects:
 
     def _lead(self) -> None:
         noise = (self._looked.report.get("lessons") or {}).get("noise")
-        if noise is None:
-            text(
+        if not self._looked.report.get("review"):
+            said = (
                 "They were not looked for in this run. Evaluate with “Advice” on, and with some "
-                "hundred rows or more.", "quiet",
-            )  # fmt: skip
-            return
-        rows = counted(noise["num_rows"], "row carries", "rows carry")
-        text(
-            "A cheap model was asked about training rows that it had not learned from. Of "
-            f"{noise['num_judged']:,} rows {rows} another label than the one it is sure of; about "
-            f"{percent(noise['share'])} of all labels are probably wrong. Decide, then train again "
-            "with what you decided.", "quiet",
-        )  # fmt: skip
+                "hundred rows or more."
+            )
+        elif noise is None:
+            said = (
+                "The cheap model that was asked about the training rows errs too often to say how "
+                "many labels are wrong. Below is where it disagrees, the most sure first; much of "
+                "that is its own error. Decide, then train again with what you decided."
+            )
+        else:
+            rows = counted(noise["num_rows"], "row carries", "rows carry")
+            said = (
+                "A cheap model was asked about training rows that it had not learned from. Of "
+                f"{noise['num_judged']:,} rows {rows} another label than the one it is sure of; "
+                f"about {percent(noise['share'])} of all labels are probably wrong. Decide, then "
+                "train again with what you decided."
+            )
+        text(said, "quiet")
 
     def _filters(self) -> None:
         with tag("div", kind="filters"):

@@ -6,15 +6,15 @@ Knows: the layout of 05-evaluate. Does not know: how numbers came about, how the
 
 from __future__ import annotations
 
-import csv
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from csv import DictReader, writer
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tunesmith.data.reading import kept
 from tunesmith.errors import NotFound
-from tunesmith.metrics.confusion import MixedUp
 from tunesmith.web.results import reviews
 from tunesmith.web.results.asking import PREDICTIONS
 from tunesmith.web.results.labels import shortened
@@ -42,6 +42,8 @@ def report(asked: Asked) -> dict[str, Any]:
     result = json_of(folder / "result.json")
     if result is None:
         raise NotFound("The run has not been evaluated yet.")
+    from tunesmith.metrics.confusion import MixedUp  # here, since not every answer needs numpy
+
     numbers = json_of(folder / "report.json") if result.get("numbers") else None
     if numbers is None:
         plain = {name: value for name, value in result.items() if name != "decisions"}
@@ -98,22 +100,25 @@ def suspects(asked: Asked) -> dict[str, Any]:
     }
 
 
-def write_csv(asked: Asked, to: TextIO) -> None:
-    """The predictions as CSV. Raises: StorageError."""
+def csv(asked: Asked) -> Iterator[str]:
+    """The predictions as CSV, some rows at a time. Raises: StorageError."""
     path = Path(asked["folder"]) / PREDICTIONS
     names = [name for name in kept.names(path) if name != "top"]
-    out = csv.writer(to)
-    out.writerow([*names, *(["probability"] if "logprob" in names else [])])
+    has_logprob = "logprob" in names
+    yield _line([*names, *(["probability"] if has_logprob else [])])
     number = len(kept.columns(path, names[:1])[names[0]])
     for start in range(0, number, PIECE):
-        rows = range(start, min(start + PIECE, number))
-        table = kept.columns(path, names, rows=rows)
+        table = kept.columns(path, names, rows=range(start, min(start + PIECE, number)))
         for row in zip(*(table[name] for name in names), strict=True):
-            sure = []
-            if "logprob" in names:
-                value = row[names.index("logprob")]
-                sure = ["" if value is None else f"{math.exp(value):.4f}"]
-            out.writerow([*row, *sure])
+            value = row[names.index("logprob")] if has_logprob else None
+            sure = [] if value is None else [f"{math.exp(value):.4f}"]
+            yield _line([*row, *sure])
+
+
+def _line(cells: list[Any]) -> str:
+    text = io.StringIO()
+    writer(text).writerow(cells)
+    return text.getvalue()
 
 
 def _cells(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
@@ -126,7 +131,7 @@ def _curve(folder: Path) -> list[dict[str, float]]:
     """step and losses of training, where they were written down."""
     try:
         with (folder / "03-train" / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            rows = [{k: float(v) for k, v in row.items() if v} for row in DictReader(file)]
     except (OSError, ValueError):
         return []
     return [row for row in rows if "step" in row]
