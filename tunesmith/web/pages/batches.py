@@ -205,7 +205,7 @@ class _Shown:
             table(
                 form.columns,
                 [[_cut(said(one.values.get(name))) for name in form.columns] for one in rows],
-                caption="The first rows",
+                caption="The first rows of the table",
                 kind="wide",
             )
         await self._chosen(ask["model"])

@@ -157,7 +157,7 @@ class _Playground:
             if self.writes:
                 button("New conversation", self._anew, kind="quiet")
         if self.writes:
-            with details("How to answer"):
+            with details("How to answer"), tag("div", kind="stack"):
                 self._settings()
 
     def _settings(self) -> None:

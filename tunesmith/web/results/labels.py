@@ -14,9 +14,12 @@ from typing import Any
 
 from tunesmith.data.reading import kept
 from tunesmith.web.results.asking import PREDICTIONS
+from tunesmith.web.run_files import json_of
 
 SHOWN = ("line", "text", "label", "predicted", "logprob", "label_probability", "top", "cut_tokens")
 NUM_TOP = 5
+PIECE = 5_000
+"""Rows that are read at a time."""
 LONGEST = 4000
 """Characters of a text that are shown."""
 TARGETS = (0.9, 0.95, 0.98, 0.99)
@@ -65,14 +68,10 @@ def sureness(asked: Asked) -> dict[str, Any]:
     from tunesmith.metrics.intervals import share
 
     path = Path(asked["folder"]) / PREDICTIONS
-    table = kept.columns(path, ("label", "predicted", "logprob", "top"))
+    table = kept.columns(path, ("label", "predicted", "logprob"))
     if "logprob" not in table or not table["label"]:
         return {"num_rows": 0, "points": [], "targets": []}
-    tops = table.get("top") or [None] * len(table["label"])
-    sure = [
-        _of_answer(*answer)
-        for answer in zip(table["predicted"], table["logprob"], tops, strict=True)
-    ]
+    sure = list(_sure(path, table, had_votes=_had_votes(Path(asked["folder"]))))
     right = [p == g for p, g in zip(table["predicted"], table["label"], strict=True)]
     ranked = sorted(zip(sure, right, strict=True))
     probabilities = [p for p, _ in ranked]
@@ -91,6 +90,23 @@ def sureness(asked: Asked) -> dict[str, Any]:
         "points": [point(threshold) for threshold in THRESHOLDS],
         "targets": [[target, point(p.threshold) if p else None] for target, p in reached],
     }
+
+
+def _had_votes(folder: Path) -> bool:
+    """Whether the most frequent of several answers counted, which need not be the likeliest."""
+    result = json_of(folder / PREDICTIONS.parent / "result.json") or {}
+    return bool(result.get("num_votes", 1) > 1)
+
+
+def _sure(path: Path, table: Mapping[str, Sequence[Any]], *, had_votes: bool) -> Iterator[float]:
+    """The probability of each answer. Those of all labels are many, and read only if needed."""
+    answers = list(zip(table["predicted"], table["logprob"], strict=True))
+    for start in range(0, len(answers), PIECE):
+        some = answers[start : start + PIECE]
+        tops: Sequence[Any] = [None] * len(some)
+        if had_votes:
+            tops = kept.columns(path, ("top",), rows=range(start, start + len(some)))["top"]
+        yield from (_of_answer(*one, top) for one, top in zip(some, tops, strict=True))
 
 
 def shortened(text: str | None) -> str:

@@ -48,6 +48,8 @@ from tunesmith.pipeline.rundir import FOLDERS, RunDir, write_atomic
 from tunesmith.pipeline.workshop import Workshop
 
 REPORT, NUMBERS, PREDICTIONS = "report.html", "report.json", "predictions.parquet"
+ROW_GROUP = 8192
+"""Rows of predictions.parquet that are read together when one of them is looked at."""
 
 LEAKS = (LEAKED, NEARLY_LEAKED)
 
@@ -176,7 +178,7 @@ class _Look:
             "cut_tokens": [answer.cut_tokens for answer in asked.answers],
         }
         table = io.BytesIO()
-        pl.DataFrame(columns).write_parquet(table)
+        pl.DataFrame(columns).write_parquet(table, row_group_size=ROW_GROUP)
         write_atomic(self.shop.run_dir.folder("evaluate") / PREDICTIONS, table.getvalue())
 
     # --- others -----------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ from tunesmith.pipeline.rundir import FOLDERS, RunDir, write_atomic
 from tunesmith.pipeline.workshop import Workshop
 
 REPORT, PREDICTIONS = "report.html", "predictions.parquet"
+ROW_GROUP = 2048
+"""Rows of predictions.parquet that are read together when one of them is looked at."""
 SHORT = 40
 """Characters of a right answer, on average, up to which being exactly right is what counts."""
 MOST_VOTES = 128
@@ -241,7 +243,7 @@ def _keep_predictions(found: Comparison, lines: Sequence[int], run_dir: RunDir) 
     if found.untuned:
         columns |= _columns("untuned_", found.untuned)
     table = io.BytesIO()
-    pl.DataFrame(columns).write_parquet(table)
+    pl.DataFrame(columns).write_parquet(table, row_group_size=ROW_GROUP)
     write_atomic(run_dir.folder("evaluate") / PREDICTIONS, table.getvalue())
 
 
