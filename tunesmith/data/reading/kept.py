@@ -34,8 +34,9 @@ def columns(
         if rows is None:
             found = table.collect()
         else:
-            parts = [table.slice(start, length) for start, length in _stretches(rows)]
-            found = pl.concat(parts or [table.clear()]).collect()
+            # One after the other: at once they would all be in memory.
+            parts = [table.slice(start, length).collect() for start, length in _stretches(rows)]
+            found = pl.concat(parts or [table.clear().collect()])
     return {name: found[name].to_list() for name in found.columns}
 
 

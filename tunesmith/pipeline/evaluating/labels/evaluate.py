@@ -48,7 +48,7 @@ from tunesmith.pipeline.rundir import FOLDERS, RunDir, write_atomic
 from tunesmith.pipeline.workshop import Workshop
 
 REPORT, NUMBERS, PREDICTIONS = "report.html", "report.json", "predictions.parquet"
-ROW_GROUP = 8192
+ROW_GROUP = 2048
 """Rows of predictions.parquet that are read together when one of them is looked at."""
 
 LEAKS = (LEAKED, NEARLY_LEAKED)
