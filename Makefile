@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench screenshots clean
 
 help:
 	@echo "make demo    fine-tune, deploy and evaluate a classifier on examples/tickets.csv"
 	@echo "make test    run the tests"
 	@echo "make check   lint, formatting, types"
 	@echo "make bench   run every benchmark in benchmarks/"
+	@echo "make screenshots  take a picture of every page into docs/images (needs Chromium)"
 	@echo "make clean   remove .venv, caches and the demo's run; other runs stay"
 
 demo: $(VENV)/.local
@@ -37,6 +38,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.serve_causal
 	$(BIN)/python -m benchmarks.time_to_accuracy
 	$(BIN)/python -m benchmarks.control_plane
+	$(BIN)/python -m benchmarks.pages
+
+screenshots: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python tests/web/screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist runs/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

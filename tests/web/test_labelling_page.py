@@ -11,31 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import polars as pl
 import pytest
+from labelling_tasks import LABELS, a_task
 
 from tunesmith.data.labels import agreement as by_polars
 from tunesmith.store.labelled import Asked, Likeness
-from tunesmith.store.labelling_rows import LabellingRow, LabellingTaskRow
+from tunesmith.store.labelling_rows import LabellingTaskRow
 from tunesmith.store.paging import Cursor
 from tunesmith.web.labelling import reading
 from tunesmith.web.labelling.agreement import agreement
 
-LABELS = ["billing", "delivery", "technical"]
 HOSTILE = "<img src=x onerror=\"document.title='hit'\">{{ 1 + 1 }}"
-
-
-def a_task(site, project, *, texts=8, labels=LABELS, **fields):
-    """A task that has begun; rows are handed out in the table's order."""
-    store = site.store.of(project)
-    texts = [f"Ticket number {n}" for n in range(1, texts + 1)] if isinstance(texts, int) else texts
-    given = {"key_id": "k", "name": "Tickets", "labels": labels, "text_column": "text", **fields}
-    task = store.labelling.create(LabellingTaskRow(**given))
-    store.labelling.change(task.id, to="importing")
-    made = [
-        LabellingRow(task_id=task.id, number=n, text=text, rank=1 + n / 1e7)
-        for n, text in enumerate(texts, 1)
-    ]
-    store.labelling.add_rows(task.id, made)
-    return store.labelling.change(task.id, to="ready")
 
 
 def person(site, name, project, role="member"):

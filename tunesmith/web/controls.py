@@ -161,25 +161,31 @@ def table(
 
     caption  what it shows, for those who do not see it.
     """
+    listed = list(rows)
+    first = listed[0] if listed else [""] * len(head)
     scroll = tag("div", kind="scroll", tabindex=0, role="region", aria_label=caption)
     with scroll, tag("table", kind=kind):
         tag("caption", caption, kind="unseen")
         with tag("thead"), tag("tr"):
-            for name in head:
-                tag("th", name, scope="col")
+            for name, below in zip(head, first, strict=True):
+                tag("th", name, scope="col", kind="number" if _is_number(below) else "")
         with tag("tbody"):
-            for cells in rows:
+            for cells in listed:
                 with tag("tr"):
                     for cell in cells:
                         _cell(cell)
     return scroll
 
 
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
 def _cell(cell: Cell) -> None:
     if callable(cell):
         with tag("td"):
             cell()
-    elif isinstance(cell, int | float) and not isinstance(cell, bool):
+    elif _is_number(cell):
         tag("td", f"{cell:,}", kind="number")
     else:
         tag("td", "" if cell is None else str(cell))
@@ -222,33 +228,6 @@ def button(
                 box.set(disabled=False, aria_busy=None).text = before
 
     box.on("click", pressed, args=[])
-    return box
-
-
-def danger(said: str, sure: str, on_click: Handler, *, warns: str = "", busy: str = "") -> Tag:
-    """A button for what cannot be undone: it asks once more, and says what goes with it.
-
-    sure   what the second button says, such as "Really delete".
-    warns  the sentence beside it: what is lost.
-    """
-    box = tag("span", kind="row")
-
-    def ask() -> None:
-        first.show(False)
-        asking.show(True)
-        script(f"document.getElementById('{yes.html_id}').focus()")
-
-    def leave() -> None:
-        asking.show(False)
-        first.show(True)
-
-    with box:
-        first = button(said, ask, kind="danger")
-        with tag("span", kind="row", role="group", aria_label=said, hidden=True) as asking:
-            if warns:
-                tag("span", warns, kind="small")
-            yes = button(sure, on_click, kind="danger", busy=busy)
-            button("Keep it", leave, kind="quiet")
     return box
 
 

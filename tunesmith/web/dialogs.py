@@ -42,6 +42,14 @@ def confirm(
         _buttons(box, verb, do, kind="danger")
 
 
+def danger(said: str, verb: str, do: Do, *, warns: str) -> Tag:
+    """A button for what cannot be undone: it asks once more.
+
+    verb   what the second button says, such as "Really delete"; warns: what is lost.
+    """
+    return button(said, lambda: confirm(f"{said}?", [warns], verb, do), kind="danger")
+
+
 def ask(
     title: str, label: str, value: str, verb: str, do: Callable[[str], Awaitable[None]]
 ) -> None:

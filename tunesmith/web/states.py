@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunesmith.store.rows import RunRow
 from tunesmith.web.controls import Tag, badge
+from tunesmith.web.results import words
 
 WORDS = {
     "draft": ("Draft", ""),
@@ -34,4 +35,6 @@ def score(row: RunRow) -> str:
     value, name = row.summary.get("score"), str(row.summary.get("metric") or "")
     if not isinstance(value, int | float):
         return ""
-    return f"{100 * value:.1f} % {name.replace('_', ' ')}" if value <= 1 else f"{value:.2f} {name}"
+    title = words.metric(name)[0]
+    title = f"{title[:1].lower()}{title[1:]}" if title[1:2].islower() else title
+    return f"{words.score(name, value)} {title}"

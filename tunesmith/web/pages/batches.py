@@ -22,7 +22,6 @@ from tunesmith.web.controls import (
     button,
     choice_field,
     clear,
-    danger,
     facts,
     link,
     notice,
@@ -35,6 +34,7 @@ from tunesmith.web.controls import (
     waiting,
     when,
 )
+from tunesmith.web.dialogs import danger
 from tunesmith.web.layout import page, retitle
 from tunesmith.web.many import work
 from tunesmith.web.many.table import INDEX
@@ -261,7 +261,7 @@ class _Shown:
             self.progress = tag("div", kind="stack", role="status")
             with row():
                 danger("Cancel", "Really cancel", self._cancel,
-                       warns="What has been answered stays.", busy="Cancelling …")  # fmt: skip
+                       warns="What has been answered stays.")  # fmt: skip
             return
         if self.many.state == "failed":
             notice(self.many.error, "bad", title="The table could not be answered")
@@ -304,7 +304,7 @@ class _Shown:
     def _deletion(self) -> None:
         if self.visit.may_change:
             danger("Delete", "Really delete", self._delete,
-                   warns="The table and its answers go for good.", busy="Deleting …")  # fmt: skip
+                   warns="The table and its answers go for good.")  # fmt: skip
 
     async def _cancel(self) -> None:
         await work.cancel(self.visit, self.many)

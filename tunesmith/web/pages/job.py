@@ -119,7 +119,7 @@ class _Shown:
             seen["Ends about"] = lambda: when(job.estimated_finish)
         if job.trained_tokens:
             seen["Tokens learned from"] = job.trained_tokens
-        seen["Method"] = "pairs (DPO)" if job.method == "dpo" else "right answers"
+        seen["Learns from"] = "pairs (DPO)" if job.method == "dpo" else "right answers"
         facts(seen)
 
     async def _ties(self) -> None:

@@ -14,7 +14,6 @@ from tunesmith.web import drafts, run_files
 from tunesmith.web.controls import (
     Tag,
     clear,
-    danger,
     grid,
     panel,
     row,
@@ -25,6 +24,7 @@ from tunesmith.web.controls import (
     told,
     waiting,
 )
+from tunesmith.web.dialogs import danger
 from tunesmith.web.following import Difference
 from tunesmith.web.layout import page, retitle
 from tunesmith.web.new_run import advanced, bases, columns, found, start
@@ -116,6 +116,9 @@ class Filling:
         form.on_change = self.changed
         self.parts: dict[str, Element] = {}
         self.cards: list[bases.Card] = []
+        self.begins_from: object = None
+        """What the part with the button was made from. It stays while that does: a button that is
+        made anew under the mouse is not clicked."""
 
     async def show(self) -> None:
         """The whole page; its parts fill as they become known."""
@@ -158,7 +161,10 @@ class Filling:
 
         with tag("div", kind="head"):
             tag("h1", "New run")
-            danger("Discard this draft", "Really discard", discard, busy="Discarding …")
+            danger(
+                "Discard this draft", "Really discard", discard,
+                warns="Its file and what was filled in go for good.",
+            )  # fmt: skip
         with tag("div", kind="filters"):
             text_field("Name of the run", form.row.name, rename)
 
@@ -209,6 +215,11 @@ class Filling:
             if box.is_deleted:
                 return
             seconds = await self._expected() if name == "start" else None
+            if name == "start":
+                made_from = (form.prepared, seconds)
+                if box.default_slot.children and made_from == self.begins_from:
+                    continue
+                self.begins_from = made_from
             progress = await off(run_files.progress, form.folder) if name == "found" else None
             with clear(box):
                 if name == "columns" and form.peeked:

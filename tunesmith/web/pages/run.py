@@ -12,7 +12,6 @@ from tunesmith.web.controls import (
     Tag,
     button,
     clear,
-    danger,
     details,
     link,
     notice,
@@ -22,6 +21,7 @@ from tunesmith.web.controls import (
     waiting,
     when,
 )
+from tunesmith.web.dialogs import danger
 from tunesmith.web.drafts import in_words
 from tunesmith.web.following import Difference, Followed
 from tunesmith.web.layout import page, retitle
@@ -181,7 +181,7 @@ class RunPage:
         if row.state in ENDED:
             self._button("New run like this", self._like, busy="Copying …")
             warns = "Its file, settings and results go; a model that it made stays."
-            danger("Delete", "Really delete", self._delete, warns=warns, busy="Deleting …")
+            danger("Delete", "Really delete", self._delete, warns=warns)
 
     def _button(
         self, said: str, do: Callable[[], Awaitable[None]], *, kind: str = "", busy: str = ""

@@ -56,6 +56,8 @@ async def runs(
         choice_field("Show", options, show, lambda value: _go(asked | {"show": value}))
         if visit.may_change:
             link("New run", "/new", "button primary")
+        if counts.get("succeeded", 0) > 1:
+            link("Compare runs", "/compare", "button")
     found = await off(_page, visit.store.runs, q, GROUPS[show], (after, before))
     if not found.data:
         text("No run is like that. Search for less, or show all.")
