@@ -27,12 +27,6 @@ PATIENCE = 30_000
 """Milliseconds that a page may take, beside other tests."""
 
 
-def pytest_collection_modifyitems(items):
-    """Tests with a browser come last: Playwright leaves its event loop running in this thread, in
-    which no other can run then."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
-
-
 class Site:
     """A server with pages, in a process of its own."""
 

@@ -101,6 +101,43 @@ def test_a_broken_file_is_told_and_another_one_taken(visit, tmp_path, small):
     page.get_by_text("What the model learns").wait_for()
 
 
+def test_rows_to_check_with_may_come_from_a_file_of_their_own(visit, site, small, tmp_path):
+    with TICKETS.open(newline="") as file:
+        head, *rows = list(csv.reader(file))
+    checks = tmp_path / small.name  # the same name
+    with checks.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *(row for row in rows[300:320] if row[3] and row[4])])
+    page = visit("/new")
+    dropped(page, small)
+    page.get_by_label("Column with the text").select_option("message")
+    page.get_by_label("Column with the label").select_option("annotator_1")
+    page.wait_for_selector(".shares")
+    page.get_by_text("Have rows to check with in a file of their own?").click()
+    page.set_input_files("#drop-checks input", str(checks))
+    page.get_by_text("Rows to check with come from a file of their own").wait_for()
+    page.wait_for_selector(".shares")
+    row = site.store.runs.get(page.url.rpartition("/")[2])
+    folder = site.settings.data_dir / "runs" / row.folder
+    assert {path.parent.name for path in folder.glob(f"*/{NAME}*")} == {"table", "validation"}
+    page.get_by_text("Rows to check with come from a file of their own").click()
+    page.get_by_role("button", name="Split them off the table again").click()
+    page.get_by_text("Have rows to check with in a file of their own?").wait_for()
+    page.wait_for_selector(".shares")
+    assert not list((folder / "validation").iterdir())
+
+
+def test_training_can_go_on_from_a_model_of_ones_own(visit, site, answering, small):
+    page = visit("/new", project=answering.project)
+    dropped(page, small)
+    page.get_by_text("Or go on from a model of yours").click()
+    page.get_by_label("Model", exact=True).select_option(answering.model.id)
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")
+    page.wait_for_selector(".shares")
+    row = site.store.runs.get(page.url.rpartition("/")[2])
+    config = site.settings.data_dir / "runs" / row.folder / "config.toml"
+    assert f'base_model = "{answering.model.id}"' in config.read_text()
+
+
 def test_two_users_do_not_see_each_other(visit, site, small):
     ada = visit("/new", project=site.project("ada's"))
     dropped(ada, small)

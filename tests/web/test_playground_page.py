@@ -129,7 +129,7 @@ def test_an_answer_fits_a_schema(visit, project, writes):
     page.get_by_label("JSON Schema").fill(json.dumps(schema))
     page.get_by_role("button", name="Ask", exact=True).click()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
-    page.wait_for_function("document.querySelector('.turn.theirs .said').textContent.includes('}')")
+    page.locator(".turn.theirs .said", has_text="}").wait_for()
     said = json.loads(page.locator(".turn.theirs .said").inner_text())
     assert said["late"] in ("yes", "no")
 

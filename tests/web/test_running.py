@@ -207,12 +207,19 @@ def test_a_copy_has_its_own_file_and_the_same_settings(place):
     folder = place.runs.folder(row)
     table = folder / "table" / "rows.csv"
     table.write_text("a,b\n1,2\n")
+    checks = folder / "validation" / "rows.csv"  # of the same name
+    checks.parent.mkdir()
+    checks.write_text("a,b\n3,4\n")
     asked = run_files.config(folder)
-    asked = replace(asked, prepare=PrepareConfig(table=str(table), balance="none", review="r.csv"))
+    given = PrepareConfig(
+        table=str(table), validation=str(checks), balance="none", review="r.csv"
+    )  # fmt: skip
+    asked = replace(asked, prepare=given)
     run_files.keep_config(folder, asked)
     copy = place.runs.draft(ADA, "two", like=row)
     found = run_files.config(place.runs.folder(copy)).prepare
     assert (found.balance, found.review) == ("none", None)
     assert found.table != str(table) and Path(found.table).read_text() == "a,b\n1,2\n"
+    assert found.validation != str(checks) and Path(found.validation).read_text() == "a,b\n3,4\n"
     place.runs.delete(row)
     assert Path(found.table).exists()

@@ -59,13 +59,14 @@ def routes() -> list[Route]:
         try:
             visit.check_change()
             name = safe_name(request.query_params.get("name", ""))
-            taken = await _take(request, visit, name)
+            taken = await _take(request, visit, name, request.url.path.rpartition("/")[2])
         except TunesmithError as error:
             status = error.status if isinstance(error, ApiError) else 400
             return JSONResponse({"error": str(error)}, status)
         return JSONResponse(taken)
 
-    return [Route("/runs/{run_id}/table", take, methods=["PUT"])]
+    kinds = (run_files.TABLE, run_files.CHECKS)
+    return [Route(f"/runs/{{run_id}}/{kind}", take, methods=["PUT"]) for kind in kinds]
 
 
 def safe_name(given: str) -> str:
@@ -82,21 +83,22 @@ def safe_name(given: str) -> str:
     return f"{stem or 'table'}{dot}{suffix[:20]}"
 
 
-async def _take(request: Request, visit: Visit, name: str) -> dict[str, Any]:
-    """Store the body as a draft's table, or as that of a new one.
+async def _take(request: Request, visit: Visit, name: str, kind: str) -> dict[str, Any]:
+    """Store the body as a draft's table, or as that of a new one; or as its rows to check with.
 
     Raises: NotFound, StateError, ApiError, ConfigError, StorageError.
     """
     if int(request.headers.get("content-length") or 0) > MAX_BYTES:
         raise _too_large()
     run_id = request.path_params["run_id"]
-    if run_id == NEW:
+    if run_id == NEW and kind == run_files.TABLE:
         row = await run_in_threadpool(visit.runs.draft, visit.caller, name)
     elif (row := await visit.run(run_id)).state not in ("draft", "checking"):
         raise StateError("The run has begun, so it keeps its file.", fix="Begin a new run.")
-    incoming = visit.runs.folder(row) / run_files.TABLE / f".{secrets.token_hex(8)}"
+    incoming = visit.runs.folder(row) / kind / f".{secrets.token_hex(8)}"
     is_settled = False
     try:
+        incoming.parent.mkdir(exist_ok=True)
         if not await receive(request, incoming):
             raise ConfigError("The file is empty.", fix="Choose another one.")
         await run_in_threadpool(_settle, visit, row, incoming, name)
@@ -130,18 +132,39 @@ async def receive(request: Request, path: Path) -> int:
 
 
 def _settle(visit: Visit, row: RunRow, incoming: Path, name: str) -> None:
-    """Make the file that has arrived the draft's only one; what was chosen for another is void."""
+    """Make the file that has arrived the draft's only one of its kind. What was chosen for another
+    table is void, rows to check with among it."""
+    visit.runs.halt(row)
+    folder, kind = visit.runs.folder(row), incoming.parent.name
+    _empty(incoming.parent, but=incoming)
+    path = str(incoming.rename(incoming.with_name(name)))
+    asked = run_files.config(folder)
+    if kind == run_files.TABLE:
+        _empty(folder / run_files.CHECKS)
+        (folder / PEEK).unlink(missing_ok=True)
+        prepare = PrepareConfig(table=path)
+        visit.runs.rename(row, name.rpartition(".")[0] or name)
+    else:
+        prepare = replace(asked.prepare, validation=path)
+    run_files.keep_config(folder, replace(asked, prepare=prepare))
+    visit.store.runs.change(row.id, values={"summary": {}})
+
+
+def split_off(visit: Visit, row: RunRow) -> None:
+    """Let the draft do without a file of rows to check with."""
     visit.runs.halt(row)
     folder = visit.runs.folder(row)
-    for old in incoming.parent.iterdir():
-        if old != incoming:
-            old.unlink(missing_ok=True)
-    table = incoming.rename(incoming.with_name(name))
-    (folder / PEEK).unlink(missing_ok=True)
-    asked = replace(run_files.config(folder), prepare=PrepareConfig(table=str(table)))
-    run_files.keep_config(folder, asked)
-    visit.runs.rename(row, name.rpartition(".")[0] or name)
+    asked = run_files.config(folder)
+    prepare = replace(asked.prepare, validation=None)
+    run_files.keep_config(folder, replace(asked, prepare=prepare))
+    _empty(folder / run_files.CHECKS)
     visit.store.runs.change(row.id, values={"summary": {}})
+
+
+def _empty(folder: Path, *, but: Path | None = None) -> None:
+    for old in folder.glob("*"):
+        if old != but:
+            old.unlink(missing_ok=True)
 
 
 def _too_large() -> ApiError:

@@ -21,8 +21,9 @@ FOLDERS = {verb: f"{number:02}-{verb}" for number, verb in enumerate(VERBS, star
 CONFIG, EVENTS, PROGRESS, LOG = "config.toml", "events.jsonl", "progress.json", "process.log"
 RUN_ID = "run-id"
 """What the pipeline marks its job with."""
-TABLE = "table"
-"""Folder of the file that was given."""
+TABLE, CHECKS = "table", "validation"
+"""Folders of the file that was given, and of the one with rows to check with, if there is one; the
+names are those of the settings."""
 
 StepState = Literal["waiting", "now", "done"]
 
@@ -80,7 +81,8 @@ def events(folder: Path, offset: int = 0) -> tuple[list[Event], int]:
 
 def without_place(said: str, folder: Path) -> str:
     """The sentence without where on the server the run's files lie."""
-    for place, name in ((f"{folder / TABLE}/", ""), (f"{folder}/", ""), (str(folder), "the run")):
+    places = {f"{folder / TABLE}/": "", f"{folder / CHECKS}/": "", f"{folder}/": ""}
+    for place, name in {**places, str(folder): "the run"}.items():
         said = said.replace(place, name)
     return said
 

@@ -147,11 +147,11 @@ class Runs:
     def _with_files(self, asked: Any, folder: Path) -> Any:
         """The settings of prepare with copies of the files they name, in `folder`."""
         files = {}
-        for name in ("table", "validation"):
+        for name in (run_files.TABLE, run_files.CHECKS):
             if given := getattr(asked, name):
-                copy = folder / run_files.TABLE / Path(given).name
-                if not copy.exists():
-                    link_or_copy(Path(given), copy)
+                copy = folder / name / Path(given).name
+                copy.parent.mkdir(exist_ok=True)
+                link_or_copy(Path(given), copy)
                 files[name] = str(copy)
         return replace(asked, review=None, **files)
 

@@ -10,9 +10,15 @@ from tunesmith import catalog
 from tunesmith.catalog import BaseModel, shelf
 from tunesmith.errors import TunesmithError
 from tunesmith.settings import Settings
-from tunesmith.web.controls import badge, details, row, tag, text
+from tunesmith.store.paging import Cursor
+from tunesmith.store.rows import ModelRow
+from tunesmith.store.store import Store
+from tunesmith.web.controls import badge, choice_field, details, row, tag, text
+from tunesmith.web.model_facts import named
 from tunesmith.web.new_run.form import Form
 
+OFFERED = 50
+"""Models to go on from, the newest."""
 ROOM = 10**9
 """Bytes of memory that training takes beside the model, roughly."""
 FULL, ADDED = 16, 3
@@ -44,7 +50,12 @@ def _is_here(base: BaseModel) -> bool:
     return True
 
 
-def show(form: Form, found: list[Card]) -> None:
+def tuned(store: Store) -> list[ModelRow]:
+    """Models of the project that training can go on from, the newest first."""
+    return store.models.page(Cursor(limit=OFFERED)).data
+
+
+def show(form: Form, found: list[Card], tuned: list[ModelRow]) -> None:
     """The part. Chosen is the one of the settings, or what an empty setting means."""
     here = [card for card in found if card.is_here]
     chosen = form.asked.train.base_model or _usual(form.task, here)
@@ -52,6 +63,7 @@ def show(form: Form, found: list[Card]) -> None:
         tag("legend", "Base model", kind="unseen")
         for card in here:
             _card(form, card, chosen)
+    _own(form, tuned)
     others = [card for card in found if not card.is_here]
     if others:
         with details(f"{len(others):,} more that this server can fetch"):
@@ -62,6 +74,25 @@ def show(form: Form, found: list[Card]) -> None:
             with tag("div", kind="bases"):
                 for card in others:
                     _card(form, card, "")
+
+
+def _own(form: Form, tuned: list[ModelRow]) -> None:
+    """Going on from a model that was tuned before."""
+    bases = {card_name: base.kind for card_name, base in catalog.catalog().items()}
+    writes = form.task in ("chat", "preference")
+    fit = {m.id: named(m) for m in tuned if not (writes and bases.get(m.base_model) == "encoder")}
+    now = form.asked.train.base_model or ""
+    if not fit:
+        return
+    with details("Or go on from a model of yours", is_open=now in fit):
+
+        async def choose(name: str) -> None:
+            await form.change({"train": {"base_model": name or None}})
+
+        choice_field(
+            "Model", {"": "None: begin with a base model"} | fit, now if now in fit else "", choose,
+            hint="Training begins with what that model has learned, not with the bare base model.",
+        )  # fmt: skip
 
 
 def _usual(task: str, here: list[Card]) -> str:

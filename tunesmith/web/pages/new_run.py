@@ -9,11 +9,13 @@ from nicegui import ui
 from nicegui.element import Element
 
 from tunesmith import catalog
-from tunesmith.store.rows import RunRow
+from tunesmith.store.rows import ModelRow, RunRow
 from tunesmith.web import drafts, run_files
 from tunesmith.web.controls import (
     Tag,
+    button,
     clear,
+    details,
     grid,
     panel,
     row,
@@ -33,8 +35,7 @@ from tunesmith.web.states import address
 from tunesmith.web.visit import Visit, off
 
 KINDS = "CSV, Excel, JSON, JSON lines, Parquet and the like, packed or not, up to 1 GB"
-
-
+NO_CHECKS = "Have rows to check with in a file of their own?"
 EXAMPLES = (
     (
         "Texts with labels",
@@ -101,7 +102,7 @@ def _drop(run_id: str, *, small: bool = False) -> Tag:
         "file-drop",
         kind="compact" if small else "",
         id="drop",
-        url=f"/runs/{run_id}/table",
+        url=f"/runs/{run_id}/{run_files.TABLE}",
         label="Take another file" if small else "Choose a file",
         hint="or drop it here" if small else f"or drop it here: {KINDS}.",
         limit=drafts.MAX_BYTES,
@@ -116,6 +117,7 @@ class Filling:
         form.on_change = self.changed
         self.parts: dict[str, Element] = {}
         self.cards: list[bases.Card] = []
+        self.tuned: list[ModelRow] = []
         self.begins_from: object = None
         """What the part with the button was made from. It stays while that does: a button that is
         made anew under the mouse is not clicked."""
@@ -143,6 +145,7 @@ class Filling:
         with self.parts["columns"]:
             waiting("Reading the first rows …")
         self.cards = await off(bases.cards, form.visit.desk.settings)
+        self.tuned = await off(bases.tuned, form.visit.store)
         await form.look()
         await self._fill("bases", "advanced", "found", "start")
         followed, leave = await form.visit.desk.following.join(form.row, self._heard)
@@ -174,6 +177,30 @@ class Filling:
             if table:
                 tag("strong", table.rpartition("/")[2])
             _drop(self.form.row.id, small=bool(table))
+        if table:
+            self._checks()
+
+    def _checks(self) -> None:
+        """Rows to check with, of a file of their own."""
+        form = self.form
+        given = form.asked.prepare.validation
+
+        async def without() -> None:
+            await off(drafts.split_off, form.visit, form.row)
+            ui.navigate.to(address(form.row))
+
+        title = "Rows to check with come from a file of their own" if given else NO_CHECKS
+        with details(title), tag("div", kind="stack tight"):
+            if given:
+                with row():
+                    tag("strong", given.rpartition("/")[2])
+                    button("Split them off the table again", without, kind="small")
+            tag(
+                "file-drop", kind="compact", id="drop-checks",
+                url=f"/runs/{form.row.id}/{run_files.CHECKS}", limit=drafts.MAX_BYTES,
+                label="Choose a file with rows to check with",
+                hint="or drop it here. Its columns have the names of the table's.",
+            )  # fmt: skip
 
     # --- as it becomes known ---------------------------------------------------------------------
 
@@ -227,7 +254,7 @@ class Filling:
                 elif name == "found" and "error" not in form.peeked:
                     found.show(form, progress)
                 elif name == "bases":
-                    bases.show(form, self.cards)
+                    bases.show(form, self.cards, self.tuned)
                 elif name == "advanced":
                     advanced.show(form)
                 elif name == "start":
