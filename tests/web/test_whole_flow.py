@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from asked_models import WRITER, writer
 
+from tunesmith.web.setting_names import title
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TICKET = "My card was charged twice for the same invoice in March."
 
@@ -24,7 +26,7 @@ def begin(page, **settings):
     page.wait_for_selector(".panel:has(h2:text('Begin')) button:not([disabled])")
     page.get_by_text(re.compile(r"^Training · ")).click()
     for name, value in settings.items():
-        field = page.get_by_label(name.replace("_", " ").capitalize(), exact=True)
+        field = page.get_by_label(title(name), exact=True)
         if field.evaluate("one => one.tagName") == "SELECT":
             field.select_option(value)
         else:

@@ -29,6 +29,7 @@ from tunesmith.errors import ConfigError, StateError, TunesmithError, storage_er
 from tunesmith.server.errors import ApiError
 from tunesmith.store.rows import RunRow
 from tunesmith.web import run_files
+from tunesmith.web.setting_names import title
 from tunesmith.web.visit import Visit
 
 NEW = "new"
@@ -264,12 +265,6 @@ def in_words(said: str) -> str:
         return f"“{name}”{end}" if not value or value.isupper() else f"“{name}: {value}”{end}"
 
     return OPTION.sub(words, said)
-
-
-def title(name: str) -> str:
-    """A setting's name as a page shows it."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
 
 
 def _typed(part: Any, name: str, value: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tunesmith.store.rows import JobRow
 from tunesmith.web import dialogs
 from tunesmith.web.controls import Tag, badge, bar, button, tag
+from tunesmith.web.setting_names import title
 from tunesmith.web.visit import Visit, off
 from tunesmith.wire import Options
 
@@ -24,13 +25,6 @@ STATES = {
     "cancelled": ("Cancelled", ""),
 }
 AT_WORK = ("validating_files", "queued", "running", "paused")
-
-WORDS = {
-    "n_epochs": "Passes (epochs)",
-    "learning_rate_multiplier": "Learning rate, times",
-    "beta": "Beta (of pairs)",
-}
-"""Settings whose names say little."""
 
 After = Callable[[], Awaitable[None]]
 
@@ -54,7 +48,7 @@ def settings(job: JobRow) -> dict[str, str]:
 
 def in_words(given: Mapping[str, object]) -> dict[str, str]:
     """Settings as a page shows them."""
-    return {WORDS.get(k) or k.replace("_", " ").capitalize(): _said(v) for k, v in given.items()}
+    return {title(name): _said(value) for name, value in given.items()}
 
 
 def _said(value: object) -> str:

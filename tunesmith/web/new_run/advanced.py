@@ -19,8 +19,9 @@ from tunesmith.web.controls import (
     text,
     text_field,
 )
-from tunesmith.web.drafts import in_words, may_choose, title
+from tunesmith.web.drafts import in_words, may_choose
 from tunesmith.web.new_run.form import Form
+from tunesmith.web.setting_names import title
 
 SECTIONS = {
     "prepare": ("The data", "How rows become examples."),
