@@ -79,9 +79,16 @@ class FakeProvider:
 
     # --- files ----------------------------------------------------------------------------------
 
-    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File:
+    def upload(self, path: Path, purpose: str = "fine-tune", name: str = "") -> wire.File:
+        content = path.read_bytes()
+        for file in self.files.values() if name else ():
+            if (file.filename, file.bytes) == (name, len(content)):
+                return file
         self.calls["upload"] += 1
-        return self._keep(path.name, path.read_bytes(), purpose)
+        return self._keep(name or path.name, content, purpose)
+
+    def account(self) -> Any:
+        raise NotImplementedError
 
     def file(self, file_id: str) -> wire.File | None:
         return self.files.get(file_id)

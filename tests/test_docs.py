@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -142,3 +143,46 @@ def test_every_call_of_the_api_is_on_its_page():
 
     named = re.findall(r"^\| `((?:GET|POST|DELETE) \S+)` \|", read("docs/openai-api.md"), re.M)
     assert named == list(CALLS)
+
+
+def test_every_command_is_on_the_page_of_commands():
+    """Where this fails, a command has changed: run `python docs/commands.py`."""
+    spec = importlib.util.spec_from_file_location("commands", ROOT / "docs/commands.py")
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert read("docs/commands.md") == made.text()
+
+
+def test_every_page_can_be_reached_from_the_first():
+    seen, waiting = set(), ["index.md"]
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        linked = re.findall(r"\]\(([\w-]+\.md)", read(f"docs/{name}"))
+        waiting += [other for other in linked if other not in seen]
+    assert seen == {path.name for path in ROOT.glob("docs/*.md")}
+
+
+def test_every_picture_is_there_and_described():
+    for page in ROOT.glob("docs/*.md"):
+        for told, picture in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / picture).is_file(), picture
+            assert len(told) > 20, picture
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_python_and_toml_of_the_pages_can_be_read(page):
+    import tomllib
+
+    text = page.read_text(encoding="utf-8")
+    for code in blocks(text, "python"):
+        compile(code, page.name, "exec")
+    for code in blocks(text, "toml"):
+        tomllib.loads(code)
+
+
+def test_what_the_first_page_shows_of_the_run_is_what_it_prints():
+    code = " ".join(written(ROOT / "tunesmith"))
+    for words in ("labelled correctly", "On the same rows: "):
+        assert words in read("docs/index.md") and words in code

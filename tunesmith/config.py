@@ -165,6 +165,8 @@ class DeployConfig:
     """Held-out prompts compared between trainer and endpoint."""
     parity_tolerance: float | None = None
     """Largest difference of a log-probability. Empty: 0.0001, or 0.02 for a model in bf16."""
+    deployment: str | None = None
+    """Name of a deployment made by hand, where the provider wants one. Empty: the model's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,9 +242,11 @@ class ProviderConfig:
     """Who does the work."""
 
     name: str = "local"
-    """local: a Tunesmith server started for the run, or the one at `base_url`."""
+    """local, tunesmith, openai, azure, compatible, or a row of your own providers.toml."""
     base_url: str | None = None
-    """Base URL of a running server. Empty: TUNESMITH_SERVER, or a server started for the run."""
+    """Base URL of a running server. Empty: the provider's; for local one is started for the run."""
+    key_env: str | None = None
+    """Name of the environment variable that holds the API key. Empty: the provider's usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ TunesmithError            says what happened and, in `fix`, what to do
 │   │   └── DatabaseError the database is busy or does not answer; it may later
 │   └── MissingExtra      a part of Tunesmith is not installed
 ├── JobFailed             a fine-tuning job ended badly (has: job, code)
-├── ProviderError         the other side failed or broke off (has: status, code)
+├── ProviderError         the other side failed or broke off (has: status, code, headers)
 └── ParityError           the endpoint does not answer as the trainer did
 
 The server maps these to HTTP and the command line to exit codes; nothing else does.
@@ -42,6 +42,9 @@ class TunesmithError(Exception):
 
 class RequestError(TunesmithError):
     """The request cannot be met as it stands; changing it can help, repeating it cannot."""
+
+    code: str | None = None
+    """What a provider calls it, such as model_not_found."""
 
 
 class ConfigError(RequestError):
@@ -103,11 +106,18 @@ class ProviderError(TunesmithError):
     """The provider could not be reached, broke off, or answered with a failure of its own."""
 
     def __init__(
-        self, what: str, *, fix: str = "", status: int | None = None, code: str | None = None
+        self,
+        what: str,
+        *,
+        fix: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(what, fix=fix)
         self.status = status
         self.code = code
+        self.headers = headers or {}
 
 
 class ParityError(TunesmithError):

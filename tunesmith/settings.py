@@ -63,6 +63,8 @@ class Settings:
     """What is left on disk of jobs that ended longer ago, such as logs, is removed. 0: never."""
     allow_folders: bool = False
     """A job may name a folder on the server's disk as its base model: 1 or 0."""
+    docs_model: str = ""
+    """Model that words the answers at /docs, from excerpts only. Empty: their own sentences."""
 
     @property
     def database(self) -> str:
@@ -93,6 +95,11 @@ class Settings:
     def base_models_dir(self) -> Path:
         """Where base models that were pulled or added are kept, one folder a model."""
         return self.data_dir / "base-models"
+
+    @property
+    def manual_dir(self) -> Path:
+        """Where the vectors of the documentation's passages are kept."""
+        return self.data_dir / "manual"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -41,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
     fake = FakeProvider()
-    monkeypatch.setitem(providers.PROVIDERS, "local", lambda config, settings: fake)
+    monkeypatch.setitem(providers.APIS, "openai", lambda *_: fake)
     return fake
 
 

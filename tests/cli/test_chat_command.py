@@ -55,3 +55,17 @@ def test_piped_lines_are_asked_apart(here, asked, monkeypatch):
         ("two", UNTUNED, "stop"),
     ]
     assert [len(messages) for messages in asked] == [1, 1]
+
+
+def test_a_runs_folder_stands_for_its_model(here, provider, table):
+    here("run", table, "--run-dir", "r", "--bootstrap", "50", "--no-baselines")
+    asked = here("chat", "r", "my invoice and refund")
+    assert (asked.code, asked.err) == (0, "")
+    assert asked.out.split()[0] == "billing"
+
+
+def test_a_folder_without_a_model_is_told(here, place):
+    (place / "empty").mkdir()
+    ended = here("chat", "empty", "hello")
+    assert ended.code == 2
+    assert "has deployed no model yet" in ended.err and "tunesmith run --run-dir empty" in ended.err

@@ -29,14 +29,7 @@ import pytest
         (("nonsense",), "No such command"),
     ],
 )
-def test_a_wrong_request_is_told_in_a_sentence(
-    here, table, provider, arguments, words, monkeypatch
-):
-    from tunesmith import providers
-    from tunesmith.providers import _local
-
-    if "--base-url" in arguments:
-        monkeypatch.setitem(providers.PROVIDERS, "local", _local)
+def test_a_wrong_request_is_told_in_a_sentence(here, table, provider, arguments, words):
     ended = here(*arguments)
     assert ended.code == 2
     assert ended.err.startswith("error: ") and ended.err.count("error: ") == 1

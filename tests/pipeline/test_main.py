@@ -13,7 +13,7 @@ from tunesmith.events import read_events
 @pytest.fixture
 def start(config, shop, provider, monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setitem(providers.PROVIDERS, "local", lambda config, settings: provider)
+    monkeypatch.setitem(providers.APIS, "openai", lambda *_: provider)
     monkeypatch.setattr(sys, "argv", ["pipeline", str(shop.run_dir.path)])
     pipeline.keep_config(config, shop.run_dir)
     return lambda: runpy.run_module("tunesmith.pipeline", run_name="__main__")

@@ -81,6 +81,7 @@ def test_a_changed_table_redoes_everything(config, shop, table):
 def test_where_the_server_is_another_nothing_of_the_old_one_is_used(config, shop, provider):
     run(config, shop)
     provider.place = "http://elsewhere/v1"
+    provider.files.clear()
     run(config, again(shop))
     assert provider.calls["upload"] == 4
     assert provider.calls["train"] == 2

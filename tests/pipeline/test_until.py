@@ -13,7 +13,7 @@ from tunesmith.events import Event, read_events
 @pytest.fixture
 def start(config, shop, provider, monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setitem(providers.PROVIDERS, "local", lambda config, settings: provider)
+    monkeypatch.setitem(providers.APIS, "openai", lambda *_: provider)
     pipeline.keep_config(config, shop.run_dir)
 
     def start(*options):

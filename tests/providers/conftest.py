@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wire_servers import OwnServer, running
 
 from tunesmith.data.chat.files import write_classification
 from tunesmith.providers.embedded import EmbeddedServer
@@ -34,6 +35,13 @@ def embedded(tmp_path_factory) -> Iterator[EmbeddedServer]:
     server = EmbeddedServer(Settings(data_dir=tmp_path_factory.mktemp("data")))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory) -> Iterator[OwnServer]:
+    """A separate server that many tests talk to."""
+    with running(tmp_path_factory.mktemp("elsewhere")) as server:
+        yield server
 
 
 Reply = tuple[int, Any]

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 from fake_provider import FakeProvider
+from wire_servers import AzureForm, Kept, Troubled
 
 from tunesmith import wire
+from tunesmith.config import ProviderConfig
 from tunesmith.errors import NotFound, NotOffered, RequestError
-from tunesmith.providers import Capabilities, Conversation, Provider, Reply, Writing
+from tunesmith.providers import Capabilities, Conversation, Provider, Reply, Writing, connect
 from tunesmith.providers.openai_wire import OpenAIWire
+from tunesmith.settings import Settings
 
 
 class ProviderContract:
@@ -45,6 +48,12 @@ class ProviderContract:
         assert sent.filename == chat_file.name and sent.bytes == chat_file.stat().st_size
         assert provider.file(sent.id) == sent
         assert provider.download(sent.id) == chat_file.read_bytes()
+
+    def test_a_content_with_a_name_of_its_own_is_sent_once(self, provider, chat_file):
+        first = provider.upload(chat_file, name="train-0123456789ab.jsonl")
+        assert first.filename == "train-0123456789ab.jsonl"
+        assert provider.upload(chat_file, name="train-0123456789ab.jsonl") == first
+        assert provider.upload(chat_file, name="train-ba9876543210.jsonl").id != first.id
 
     def test_what_is_not_there_is_none_or_not_found(self, provider):
         assert provider.file("file-none") is None
@@ -112,6 +121,10 @@ class ProviderContract:
         assert list(provider.classify(job.fine_tuned_model, [], concurrency=8)) == []
 
     def test_texts_have_vectors_and_what_is_no_encoder_has_none(self, provider, examples):
+        with pytest.raises(NotOffered):
+            list(provider.embed("ft:none", ["x"], concurrency=1))
+        if not provider.can.embeddings:
+            return
         texts = [*examples[0], examples[0][0]]
         vectors = dict(provider.embed("minilm-l6", texts, concurrency=2))
         assert sorted(vectors) == list(range(len(texts)))
@@ -119,8 +132,6 @@ class ProviderContract:
         assert vectors[0].ndim == 1 and vectors[0].any()
         assert vectors[0].tolist() == pytest.approx(vectors[len(texts) - 1].tolist(), abs=1e-4)
         assert vectors[0].tolist() != pytest.approx(vectors[1].tolist(), abs=1e-2)
-        with pytest.raises(NotOffered):
-            list(provider.embed("ft:none", ["x"], concurrency=1))
 
     def test_several_answers_can_be_drawn_for_each_text(self, provider, job, examples):
         texts, labels = examples
@@ -155,9 +166,10 @@ class TestEmbeddedServer(ProviderContract):
     @pytest.fixture(scope="class")
     @classmethod
     def provider(cls, embedded) -> Iterator[Provider]:
-        provider = OpenAIWire(embedded, can=Capabilities())
+        provider = OpenAIWire(Kept(embedded), can=Capabilities())
         provider.warm_up()
         yield provider
+        provider.close()
 
     def test_a_cancelled_job_ends_at_once(self, provider, chat_file):
         sent = provider.upload(chat_file)
@@ -174,3 +186,80 @@ class TestEmbeddedServer(ProviderContract):
     def test_a_model_can_be_deleted(self, provider, job):
         provider.delete_model(job.fine_tuned_model)
         assert provider.model(job.fine_tuned_model) is None
+
+
+class Elsewhere(ProviderContract):
+    """A separate Tunesmith server, over HTTP, with a row's capabilities and its form."""
+
+    row = "tunesmith"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, own_server) -> Iterator[str]:
+        yield own_server.base_url
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def provider(cls, own_server, address, tmp_path_factory) -> Iterator[Provider]:
+        settings = Settings(data_dir=tmp_path_factory.mktemp("client"), api_key=own_server.key)
+        config = ProviderConfig(name=cls.row, base_url=address, key_env="CONTRACT_KEY")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CONTRACT_KEY", own_server.key)
+            with connect(config, settings) as provider:
+                yield provider
+
+
+class TestSeparateServer(Elsewhere):
+    def test_a_server_like_ours_is_recognised(self, own_server, provider, tmp_path):
+        settings = Settings(data_dir=tmp_path, api_key=own_server.key)
+        with connect(ProviderConfig(base_url=own_server.base_url), settings) as found:
+            assert found.can.options and found.can.catalog
+        with connect(ProviderConfig(name="openai", base_url=own_server.base_url), settings) as said:
+            assert not said.can.options
+
+
+class TestThroughOpenAIsRow(Elsewhere):
+    row = "openai"
+
+
+class TestInAzuresForm(Elsewhere):
+    row = "azure"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def front(cls, own_server) -> Iterator[AzureForm]:
+        front = AzureForm(own_server.port)
+        yield front
+        front.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, front) -> Iterator[str]:
+        yield front.address
+
+    def test_every_request_had_azures_form(self, provider, front):
+        provider.models()
+        assert front.wrong == []
+
+
+class TestThroughTrouble(Elsewhere):
+    """Every 7th request is answered 429 or 500, cut in mid-body, or its reply is lost."""
+
+    row = "openai"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def front(cls, own_server) -> Iterator[Troubled]:
+        front = Troubled(own_server.port)
+        yield front
+        front.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, front) -> Iterator[str]:
+        yield front.base_url
+
+    def test_there_was_trouble(self, provider, front):
+        for _ in range(4 * 7):
+            provider.models()
+        assert set(front.faults) >= {"429", "500", "cut", "lost"}

@@ -25,7 +25,9 @@ from tunesmith.settings import Settings
 @pytest.fixture
 def provider(scripted, tmp_path):
     settings = Settings(data_dir=tmp_path, api_key="sk-x")
-    with connect(ProviderConfig(base_url=scripted.base_url), settings) as provider:
+    with connect(
+        ProviderConfig(name="tunesmith", base_url=scripted.base_url), settings
+    ) as provider:
         yield provider
 
 
@@ -70,7 +72,7 @@ def test_no_key_at_all_is_said_before_anything_is_asked(scripted, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_named_with_a_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    monkeypatch.setattr("tunesmith.providers.patience.FIRST_WAIT", 0.001)
     settings = Settings(data_dir=tmp_path, api_key="sk-x")
     with (
         connect(ProviderConfig(base_url="http://127.0.0.1:9/v1"), settings) as provider,
@@ -259,7 +261,7 @@ def test_many_texts_go_in_lists(scripted, provider, monkeypatch):
 
 def test_long_texts_go_in_short_lists(scripted, provider, monkeypatch):
     monkeypatch.setattr(module, "FEW", 3)
-    monkeypatch.setattr(module, "MOST_CHARACTERS", 5)
+    monkeypatch.setattr("tunesmith.providers.many.MOST_CHARACTERS", 5)
     scripted.answer = lambda method, path: listed(path)
     texts = ["abc", "de", "f", "ghijklmnop", "q"]
     assert len(list(provider.classify("m", texts, concurrency=1))) == 5

@@ -21,13 +21,16 @@ from tunesmith.cli import (
     admin,
     chat,
     compare,
+    docs,
     evaluate,
     export,
     iterate,
     jobs,
     keys,
+    migrate,
     models,
     projects,
+    providers,
     run,
     serve,
     webhooks,
@@ -55,10 +58,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS = {
     "models": models.app,
     "jobs": jobs.app,
+    "migrate": migrate.app,
     "keys": keys.app,
     "projects": projects.app,
+    "providers": providers.app,
     "admin": admin.app,
     "webhooks": webhooks.app,
+    "docs": docs.app,
 }
 for name, command in COMMANDS.items():
     of_runs = command.__module__ in (run.__name__, evaluate.__name__, iterate.__name__)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def chat(
-    model: Annotated[str, typer.Argument(help="Name of the model; `tunesmith models` lists them.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the model (`tunesmith models` lists them), or a run's folder."
+        ),
+    ],
     text: Annotated[str | None, typer.Argument(help="The text. Empty: lines are read.")] = None,
     system: Annotated[
         str | None, typer.Option(help="Instructions for a model that writes.")
@@ -32,6 +38,7 @@ def chat(
     is typed or piped in. Lines that are typed to a model that writes are one conversation."""
     from tunesmith.errors import NotFound, nearest
 
+    model = _deployed(model) if Path(model).expanduser().is_dir() else model
     with provider_at(base_url) as provider:
         provider.warm_up()
         if (found := provider.model(model)) is None:
@@ -43,6 +50,21 @@ def chat(
             writer.answer(lines, remembers=text is None and sys.stdin.isatty(), as_json=as_json)
         else:
             _label(provider, model, lines, echoes=text is None, as_json=as_json)
+
+
+def _deployed(folder: str) -> str:
+    """The model of the run in a folder. Raises: NotFound."""
+    from tunesmith.errors import NotFound
+    from tunesmith.pipeline import RunDir
+    from tunesmith.pipeline.results import Deployed
+
+    found = RunDir(Path(folder).expanduser()).latest("deploy", Deployed)
+    if found is None:
+        raise NotFound(
+            f"The run in {folder} has deployed no model yet.",
+            fix=f"Finish it: tunesmith run --run-dir {folder}",
+        )
+    return found.model
 
 
 def _label(

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
-from tunesmith.cli.run import ConfigFile, Json, Place, Set, at_work, one_verb, tell
+from tunesmith.cli.paying import Paying
+from tunesmith.cli.run import ConfigFile, Json, MaxCost, Place, Set, Yes, at_work, one_verb, tell
 from tunesmith.config import RunConfig
 from tunesmith.errors import ConfigError, NotFound
 
@@ -37,17 +38,20 @@ def evaluate(
     config: ConfigFile = None,
     set_: Set = None,
     as_json: Json = False,
+    yes: Yes = False,
+    max_cost: MaxCost = None,
 ) -> None:
     """Score a run's deployed model, or any model on a table, and write the report."""
+    paying = Paying(yes=yes, max_cost=max_cost)
     if data is not None:
         given["prepare"] = {"table": str(data), "text": text, "label": label}
         settled = _settled(given, config, set_ or [])
-        _on_table(run_dir_or_model, settled, run_dir, as_json=as_json)
+        _on_table(run_dir_or_model, settled, run_dir, as_json=as_json, paying=paying)
         return
     place = Path(run_dir_or_model)
     _check_run(place, only_with_data=(text, label, run_dir))
     settled = asked(given, base=of_run_dir(place, config), overrides=set_ or [])
-    one_verb("evaluate", settled, place, as_json=as_json)
+    one_verb("evaluate", settled, place, as_json=as_json, paying=paying)
 
 
 def _settled(given: Given, config: Path | None, overrides: list[str]) -> RunConfig:
@@ -71,10 +75,13 @@ def _check_run(place: Path, *, only_with_data: tuple[object, ...]) -> None:
         )
 
 
-def _on_table(name: str, settled: RunConfig, place: Path | None, *, as_json: bool) -> None:
+def _on_table(
+    name: str, settled: RunConfig, place: Path | None, *, as_json: bool, paying: Paying
+) -> None:
     from tunesmith import pipeline
 
     go_on = f"tunesmith evaluate {name} {settled.prepare.table} --run-dir"
-    with at_work(settled, place, as_json=as_json, yes=False, go_on=go_on) as (shop, terminal):
+    work = at_work(settled, place, as_json=as_json, yes=False, go_on=go_on, paying=paying)
+    with work as (shop, terminal):
         terminal.begin("evaluate")
         tell("evaluate", pipeline.evaluate_on(settled, name, shop), shop, terminal, settled)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
+from tunesmith.cli.paying import Paying
 from tunesmith.cli.places import run_folder
 from tunesmith.cli.run import ConfigFile, Json, Place, Seed, Set, Yes
 from tunesmith.config import RunConfig
@@ -125,13 +126,14 @@ def _at_work(
     from tunesmith.cli.trials import TrialTable
 
     pipeline.check(config)
+    paying = Paying(yes=yes, max_cost=config.iterate.max_cost)
     terminal = Terminal(as_json=as_json)
     table = TrialTable(terminal, as_json=as_json)
     with (
         run_folder(config, place, terminal, go_on="tunesmith iterate", yes=yes) as run_dir,
         closing(table),
         _workers(config.iterate.parallel),
-        pipeline.open_workshop(config.provider, run_dir, table) as shop,
+        pipeline.open_workshop(config.provider, run_dir, table, paying.spending()) as shop,
     ):
         pipeline.keep_config(config, run_dir)
         yield shop, terminal, table

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.options import Given, asked, of_run_dir, takes_config
+from tunesmith.cli.paying import NOTHING, Paying
 from tunesmith.cli.places import run_folder
 from tunesmith.config import RunConfig
 from tunesmith.errors import ConfigError, StateError
@@ -37,8 +38,19 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any setting. Repeatable.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split and of training.")]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(help="Whose tokens are counted and whose prices hold. Empty: the usual one."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a run gets another table.")]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Do not ask: whether a run may get another table, or cost money."),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(metavar="AMOUNT", help="Refuse what is estimated to cost more at the provider."),
+]
 Ask = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="Ask the model this at the end. Repeatable."),
@@ -60,6 +72,7 @@ def run(
     keep_serving: Keep = False,
     as_json: Json = False,
     yes: Yes = False,
+    max_cost: MaxCost = None,
 ) -> None:
     """From a table to a deployed and evaluated model: all five verbs.
 
@@ -69,7 +82,8 @@ def run(
     from tunesmith import pipeline
 
     settled = _settle(given, table, run_dir, config, set_, seed)
-    with at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
+    paying = Paying(yes=yes, max_cost=max_cost)
+    with at_work(settled, run_dir, as_json=as_json, yes=yes, paying=paying) as (shop, terminal):
         results = []
         steps = pipeline.run(settled, shop)
         for verb in pipeline.VERBS:
@@ -101,19 +115,22 @@ def run(
             _keep_serving(shop, terminal)
 
 
-@takes_config("prepare")
+@takes_config("prepare", "provider")
 def prepare(
     given: Given,
     table: Table = None,
     run_dir: Place = None,
+    base_model: BaseModel = None,
     config: ConfigFile = None,
     set_: Set = None,
     as_json: Json = False,
     yes: Yes = False,
 ) -> None:
-    """Make training and validation examples from a table."""
+    """Make training and validation examples from a table; tell what training would cost."""
     from tunesmith import pipeline
 
+    if base_model:
+        given.setdefault("train", {})["base_model"] = base_model
     settled = _settle(given, table, run_dir, config, set_, None)
     with at_work(settled, run_dir, as_json=as_json, yes=yes) as (shop, terminal):
         terminal.begin("prepare")
@@ -130,9 +147,12 @@ def _verb(name: str, *sections: str, says: str) -> Callable[..., None]:
         config: ConfigFile = None,
         set_: Set = None,
         as_json: Json = False,
+        yes: Yes = False,
+        max_cost: MaxCost = None,
     ) -> None:
         settled = asked(given, base=of_run_dir(run_dir, config), overrides=set_ or [])
-        one_verb(name, settled, run_dir, as_json=as_json)
+        paying = Paying(yes=yes, max_cost=max_cost)
+        one_verb(name, settled, run_dir, as_json=as_json, paying=paying)
 
     command.__name__, command.__doc__ = name, says
     return takes_config(*sections, "provider")(command)
@@ -174,10 +194,12 @@ def _settle(
     return settled
 
 
-def one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) -> None:
+def one_verb(
+    verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool, paying: Paying = NOTHING
+) -> None:
     from tunesmith import pipeline
 
-    with at_work(settled, run_dir, as_json=as_json, yes=True) as (shop, terminal):
+    with at_work(settled, run_dir, as_json=as_json, yes=True, paying=paying) as (shop, terminal):
         needed = pipeline.VERBS.index(verb)
         earlier = list(pipeline.so_far(settled, shop))[:needed]
         if len(earlier) < needed:
@@ -189,6 +211,9 @@ def one_verb(verb: str, settled: RunConfig, run_dir: Path, *, as_json: bool) -> 
                 else f"Run first: tunesmith prepare TABLE --run-dir {run_dir}",
             )
         terminal.begin(verb)
+        if verb in ("deploy", "evaluate"):  # train asks for itself, and uploading is free
+            assert isinstance(earlier[0], pipeline.Prepared)
+            pipeline.agree(settled, earlier[0], shop, num_done=needed)
         result = _call(verb, settled, earlier, shop)
         pipeline.keep_config(settled, shop.run_dir, [*earlier, result])
         tell(verb, result, shop, terminal, settled)
@@ -246,7 +271,13 @@ def _stop_at_the_gate(gated: dict[str, Any], terminal: Any) -> None:
 
 @contextmanager
 def at_work(
-    config: RunConfig, place: Path | None, *, as_json: bool, yes: bool, go_on: str = RESUME
+    config: RunConfig,
+    place: Path | None,
+    *,
+    as_json: bool,
+    yes: bool,
+    go_on: str = RESUME,
+    paying: Paying = NOTHING,
 ) -> Iterator[tuple[Any, Any]]:
     """(workshop, terminal) for a run in `place`, or in a new folder (see `places`)."""
     from tunesmith import pipeline
@@ -256,7 +287,7 @@ def at_work(
     terminal = Terminal(as_json=as_json)
     with (
         run_folder(config, place, terminal, go_on=go_on, yes=yes) as run_dir,
-        pipeline.open_workshop(config.provider, run_dir, terminal) as shop,
+        pipeline.open_workshop(config.provider, run_dir, terminal, paying.spending()) as shop,
     ):
         pipeline.keep_config(config, run_dir)
         yield shop, terminal

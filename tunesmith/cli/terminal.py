@@ -189,6 +189,9 @@ class Terminal:
 
     def _deployed(self, result: Deployed) -> None:
         parity = result.parity
+        if not parity.compared:
+            self.line(f"  {result.model} answers")
+            return
         same = {
             "labels": "every label as the trainer gave it",
             "tokens": "every token as the trainer wrote it",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from tunesmith import providers, settings
 from tunesmith.config import RunConfig, to_toml
-from tunesmith.pipeline import gate
+from tunesmith.pipeline import gate, offers, spending
 from tunesmith.pipeline.base import choose
 from tunesmith.pipeline.deploy import deploy
 from tunesmith.pipeline.deploy import inputs as deploy_inputs
@@ -34,9 +35,10 @@ from tunesmith.pipeline.results import (
     Uploaded,
 )
 from tunesmith.pipeline.rundir import CONFIG, FOLDERS, VERBS, RunDir
+from tunesmith.pipeline.spending import Spending
 from tunesmith.pipeline.train import check as check_training
 from tunesmith.pipeline.train import inputs as train_inputs
-from tunesmith.pipeline.train import train
+from tunesmith.pipeline.train import is_begun, train
 from tunesmith.pipeline.upload import inputs as upload_inputs
 from tunesmith.pipeline.upload import upload
 from tunesmith.pipeline.workshop import Report, Workshop, open_workshop
@@ -53,10 +55,12 @@ __all__ = [
     "Result",
     "RunDir",
     "Searched",
+    "Spending",
     "Trained",
     "TrialResult",
     "Uploaded",
     "Workshop",
+    "agree",
     "check",
     "deploy",
     "evaluate",
@@ -99,7 +103,9 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
         yield from done[1:]
         return
     gate.check_task(config.evaluate, prepared)
+    _offered(config, prepared, shop)
     choose(config, prepared, shop)  # refuses what cannot be learned before anything is sent
+    agree(config, prepared, shop, num_done=len(done))
     with ThreadPoolExecutor(max_workers=1) as beside:  # starting to train leaves a core idle
         rivals = None
         if config.evaluate.baselines and prepared.task == "classify":
@@ -111,11 +117,35 @@ def run(config: RunConfig, shop: Workshop) -> Iterator[Result]:
         yield evaluate(config.evaluate, prepared, trained, deployed, shop, rivals=ahead)
 
 
+def _offered(config: RunConfig, prepared: Prepared, shop: Workshop) -> None:
+    """Refuse what the provider cannot do, and tell what it does in its own way."""
+    can = shop.provider.can
+    offers.check(config, can)
+    offers.check_data(config, prepared, can)
+    for event in offers.told(config, can):
+        shop.report(event)
+
+
+def agree(config: RunConfig, prepared: Prepared, shop: Workshop, *, num_done: int) -> None:
+    """Get a yes for what is still to be spent, after that many verbs. Raises: ConfigError."""
+    is_made = num_done > VERBS.index("train")
+    if not is_made and (uploaded := shop.run_dir.latest("upload", Uploaded)):
+        is_made = is_begun(config, prepared, uploaded, shop.run_dir)
+    can = shop.provider.can
+    cost = spending.estimate(config, prepared, shop.run_dir, can, training=not is_made)
+    is_told = "prepare" not in shop.run_dir.reused and cost == prepared.estimate
+    shop.spending.agree(cost, shop.report, is_told=is_told)
+
+
 def check(config: RunConfig) -> None:
     """Refuse impossible settings before anything starts.
 
-    Raises: ConfigError; NotOffered for a folder with a model that cannot be tuned.
+    Raises: ConfigError; NotOffered for what the provider, or a base model in a folder, cannot do.
     """
+    known = settings.load()
+    providers.check(config.provider, known)
+    if can := providers.foreseen(config.provider, known):
+        offers.check(config, can)
     check_training(config)
     check_evaluation(config.evaluate)
     check_iteration(config)

@@ -1,5 +1,5 @@
-"""`python -m tunesmith.pipeline RUN_DIR [--until VERB]`: run, or go on with, what
-RUN_DIR/config.toml describes.
+"""`python -m tunesmith.pipeline RUN_DIR [--until VERB] [--yes] [--max-cost AMOUNT]`: run, or go on
+with, what RUN_DIR/config.toml describes. Money is spent where --yes allows it.
 
 For machines: what happens goes to RUN_DIR/events.jsonl, one event a line, and how far something
 long has come to RUN_DIR/progress.json, while it lasts. Exit status 0 when the run is complete, or
@@ -19,7 +19,7 @@ from pathlib import Path
 from tunesmith import config as configs
 from tunesmith.errors import TunesmithError
 from tunesmith.events import Event, EventWriter
-from tunesmith.pipeline import keep_config, open_workshop, run
+from tunesmith.pipeline import Spending, keep_config, open_workshop, run
 from tunesmith.pipeline.rundir import CONFIG, VERBS, RunDir
 
 PROGRESS = "progress.json"
@@ -32,17 +32,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tunesmith.pipeline", description=__doc__)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--until", choices=VERBS, default=VERBS[-1])
+    parser.add_argument("--yes", action="store_true")
+    parser.add_argument("--max-cost", type=float)
     asked = parser.parse_args()
     run_dir = RunDir(asked.run_dir)
     try:
         config = configs.load(run_dir.path / CONFIG)
         with closing(EventWriter(run_dir.writable("events.jsonl"))) as keep:
-            _run(config, run_dir, keep, asked.until)
+            spending = Spending(yes=asked.yes, max_cost=asked.max_cost)
+            _run(config, run_dir, keep, asked.until, spending)
     except TunesmithError as error:
         sys.exit(str(error))
 
 
-def _run(config: configs.RunConfig, run_dir: RunDir, keep: EventWriter, until: str) -> None:
+def _run(
+    config: configs.RunConfig, run_dir: RunDir, keep: EventWriter, until: str, spending: Spending
+) -> None:
     progress = Progress(run_dir)
 
     def report(event: Event) -> None:
@@ -50,7 +55,7 @@ def _run(config: configs.RunConfig, run_dir: RunDir, keep: EventWriter, until: s
 
     results = []
     try:
-        with open_workshop(config.provider, run_dir, report) as shop, closing(progress):
+        with open_workshop(config.provider, run_dir, report, spending) as shop, closing(progress):
             for verb, result in zip(VERBS, run(config, shop), strict=True):
                 progress.close()
                 results.append(result)

@@ -15,15 +15,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunesmith.config import DeployConfig, to_toml
-from tunesmith.errors import ParityError
+from tunesmith.errors import NotOffered, ParityError
 from tunesmith.events import Event
 from tunesmith.pipeline import deploy_chat
 from tunesmith.pipeline.results import Deployed, Parity, Trained
 from tunesmith.pipeline.rundir import digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
-from tunesmith.providers.provider import Answer, Provider
+from tunesmith.providers.provider import Answer, Conversation, Provider
 
 CONCURRENCY = 16
+HELLO = Conversation(messages=[{"role": "user", "content": "Hello"}], most=16)
 TOLERANCE, ROUNDED_TOLERANCE = 1e-4, 2e-2
 """Of log-probabilities: of models that multiply in fp32, and in bf16."""
 
@@ -68,19 +69,22 @@ def deploy(config: DeployConfig, trained: Trained, shop: Workshop) -> Deployed:
     if earlier := shop.run_dir.load("deploy", Deployed, made_from):
         return earlier
     started = time.monotonic()
+    model = _deployed_as(config, trained, shop)
     tolerance = _tolerance(config, trained)
     lines = _samples(config, trained, shop)
+    if not lines:
+        return _by_its_word(config, trained, model, shop)
     # Said before the first answer, for which the model has to be loaded.
     start = {"done": 0, "total": len(lines)}
     shop.report(Event(kind="progress", message="Asking the model", data=start))
     rows: Sequence[Compared | deploy_chat.Written]
     if "messages" in lines[0]:
-        rows = written = list(deploy_chat.compare(shop.provider, trained.model, lines, tolerance))
+        rows = written = list(deploy_chat.compare(shop.provider, model, lines, tolerance))
         parity, found = deploy_chat.parity(written, tolerance), ""
         if not parity.passed:
             found = deploy_chat.cause(written)
     else:
-        rows = labelled = list(_compare(shop.provider, trained.model, lines, tolerance))
+        rows = labelled = list(_compare(shop.provider, model, lines, tolerance))
         parity, found = _parity(labelled, tolerance), ""
         if not parity.passed:
             found = cause(labelled)
@@ -94,14 +98,47 @@ def deploy(config: DeployConfig, trained: Trained, shop: Workshop) -> Deployed:
             f"endpoint does not answer as the trainer did. {found}",
             fix=f"All rows are in {place}.",
         )
-    result = Deployed(
-        model=trained.model,
+    result = _result(model, parity, shop, time.monotonic() - started)
+    shop.run_dir.save("deploy", result, made_from, to_toml(config))
+    return result
+
+
+def _result(model: str, parity: Parity, shop: Workshop, seconds: float) -> Deployed:
+    return Deployed(
+        model=model,
         base_url=shop.provider.endpoint().base_url,
         embedded=shop.provider.place == "embedded",
         parity=parity,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
-    shop.run_dir.save("deploy", result, made_from, to_toml(config))
+
+
+def _deployed_as(config: DeployConfig, trained: Trained, shop: Workshop) -> str:
+    """The name under which it answers. Raises: NotOffered where somebody has to deploy it."""
+    can = shop.provider.can
+    if config.deployment:
+        return config.deployment
+    if can.deploys:
+        return trained.model
+    raise NotOffered(
+        f"{can.title} does not deploy {trained.model} by itself.",
+        fix=f"{can.deploying or 'Deploy it there'}, then go on with: tunesmith run --run-dir "
+        f"{shop.run_dir.path} --deployment NAME",
+    )
+
+
+def _by_its_word(config: DeployConfig, trained: Trained, model: str, shop: Workshop) -> Deployed:
+    """A model of a trainer that leaves no answers to compare with: all that is seen is that it
+    answers. Raises: NotFound, ProviderError."""
+    started = time.monotonic()
+    dict(shop.provider.chat(model, [HELLO], concurrency=1))
+    what = f"{shop.provider.can.title} leaves no answers of its trainer, so that the model answers "
+    shop.report(Event(kind="note", message=what + "is all that was seen; there is no parity gate"))
+    nothing = Parity(
+        compared=0, label_disagreements=0, max_logprob_gap=None, tolerance=0.0, passed=True
+    )
+    result = _result(model, nothing, shop, time.monotonic() - started)
+    shop.run_dir.save("deploy", result, inputs(config, trained), to_toml(config))
     return result
 
 
@@ -181,7 +218,7 @@ def _samples(config: DeployConfig, trained: Trained, shop: Workshop) -> Sequence
     """The trainer's answers, at most `parity_examples`, spread evenly over those there are."""
     content = shop.provider.download(trained.samples_file) if trained.samples_file else b""
     found = [json.loads(line) for line in content.splitlines() if line.strip()]
-    if not found:
+    if not found and shop.provider.can.samples:
         raise ParityError(
             f"{trained.model} is not deployed: the trainer left no answers to compare with.",
             fix="Train it again.",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tunesmith import providers, settings
 from tunesmith.catalog import DEFAULT
 from tunesmith.config import PrepareConfig, RunConfig, to_toml
 from tunesmith.data import receipt
@@ -31,6 +32,7 @@ from tunesmith.data.texts import tokens
 from tunesmith.data.texts.stored import Texts
 from tunesmith.errors import ConfigError, DataError, RequestError, storage_errors
 from tunesmith.events import Decision, Event
+from tunesmith.pipeline import spending
 from tunesmith.pipeline.base import is_causal
 from tunesmith.pipeline.preparing.chat import prepare_chat
 from tunesmith.pipeline.preparing.classify import prepare_classify
@@ -53,17 +55,21 @@ def prepare(
     *,
     base_model: str | None = None,
     max_length: int | None = None,
+    can_weigh: bool = True,
 ) -> Prepared:
     """Turn the table into chat files of training, validation and, if asked, test examples.
 
     base_model, max_length  of the training that follows: whose tokens are counted, and where texts
                             will be cut. Without one, texts to classify are for the default.
+    can_weigh  whether whoever trains can weigh labels in the loss.
 
     Does nothing when table and settings are those of the result that is there.
     Raises: NotFound, DataError, ConfigError for what the user has to change; StorageError.
     """
     _check(config)
     inputs = _inputs(config, base_model or DEFAULT, max_length)
+    if not can_weigh:
+        inputs = digest(inputs, "labels are not weighed")
     folder = run_dir.folder("prepare")
     there = all((folder / file).is_file() for side, file in SIDES.items() if side != "test")
     if there and (earlier := run_dir.load("prepare", Prepared, inputs)):
@@ -79,7 +85,7 @@ def prepare(
     with _room(folder) as room:
         if shape is None:
             base_model = base_model or DEFAULT
-            weighs = not is_causal(base_model)
+            weighs = can_weigh and not is_causal(base_model)
             outcome = prepare_classify(config, tables, Texts(room), journal, weighs=weighs)
         else:
             outcome = prepare_chat(config, tables, shape, journal)
@@ -99,14 +105,23 @@ def prepare(
 
 
 def prepare_for(config: RunConfig, run_dir: RunDir, report: Report) -> Prepared:
-    """`prepare` for the training that a run asks for."""
-    return prepare(
+    """`prepare` for the training that a run asks for, with what that will cost."""
+    can = providers.foreseen(config.provider, settings.load())
+    prepared = prepare(
         config.prepare,
         run_dir,
         report,
         base_model=config.train.base_model,
         max_length=config.train.max_length,
+        can_weigh=can is None or can.options,
     )
+    cost = spending.estimate(config, prepared, run_dir, can) if can else None
+    if cost != prepared.estimate:
+        prepared = replace(prepared, estimate=cost)
+        run_dir.amend("prepare", prepared)
+        for sentence in spending.sentences(cost) if cost else ():
+            report(Event(kind="note", message=sentence))
+    return prepared
 
 
 def hold_out(config: PrepareConfig, run_dir: RunDir, report: Report, *, labels: Labels) -> Prepared:

@@ -18,6 +18,36 @@ Worth = Literal["yes", "no", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run costs at a provider that takes money, before it is spent. None: unknown."""
+
+    provider: str
+    model: str
+    """The base model."""
+    currency: str
+    as_of: str | None = None
+    """Date of the prices."""
+    source: str = ""
+    """Where they are from."""
+    training_tokens: int = 0
+    """Of one epoch."""
+    n_epochs: int = 0
+    training_price: float | None = None
+    """Of a million tokens."""
+    training: float | None = 0.0
+    num_requests: int = 0
+    read_tokens: int = 0
+    written_tokens: int = 0
+    evaluation: float | None = 0.0
+
+    @property
+    def total(self) -> float | None:
+        if self.training is None or self.evaluation is None:
+            return None
+        return self.training + self.evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Training and validation files, and the fate of every row."""
 
@@ -57,6 +87,8 @@ class Prepared:
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
     """The first 200; all are in findings.jsonl."""
+    estimate: Estimate | None = None
+    """What the run will cost at the provider; None: nothing, or it is not known unasked."""
     seconds: float = 0.0
 
     @property
@@ -105,6 +137,8 @@ class Trained:
     """Training texts or conversations longer than the model reads."""
     samples_file: str | None
     """File id of the trainer's own answers to held-out prompts."""
+    checkpoints: tuple[str, ...] = ()
+    """Names of the models that were kept on the way, oldest first; the last one is `model`."""
     decisions: tuple[Decision, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     """All that the provider found out, as sent."""

@@ -129,6 +129,13 @@ class RunDir:
         write_atomic(folder / RESULT, text.encode() + b"\n")
         self._saved.add(verb)
 
+    def amend(self, verb: str, result: object) -> None:
+        """Replace the verb's result by one made from the same inputs. Raises: StorageError."""
+        inputs, was_saved = self.inputs(verb), verb in self._saved
+        self.save(verb, result, inputs)
+        if not was_saved:
+            self._saved.discard(verb)
+
     def write(self, name: str, text: str) -> Path:
         """Write a file at the top of the run directory in one step."""
         try:

@@ -21,21 +21,20 @@ from tunesmith.config import RunConfig, TrainConfig, to_toml
 from tunesmith.errors import (
     ConfigError,
     JobFailed,
-    NotOffered,
+    RequestError,
     TunesmithError,
     storage_error,
 )
 from tunesmith.events import Decision, Event, EventWriter, Kind
+from tunesmith.pipeline import offers, own_job, spending
 from tunesmith.pipeline.base import choose, kind_of
 from tunesmith.pipeline.cuts import note_cuts
 from tunesmith.pipeline.results import Prepared, Trained, Uploaded
-from tunesmith.pipeline.rundir import digest, write_atomic
+from tunesmith.pipeline.rundir import RunDir, digest, write_atomic
 from tunesmith.pipeline.workshop import Workshop
 
 S = TypeVar("S", bound=wire.Request)
 
-OF_RUN, OF_INPUTS = "tunesmith_run", "tunesmith_inputs"
-"""Metadata by which a later start knows its own job again."""
 ROUTINE = (
     "Created fine-tuning job", "Validating training file", "Files validated",
     "Fine-tuning job started", "Checkpoint created", "New fine-tuned model created",
@@ -91,12 +90,13 @@ def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Works
     if decision:
         shop.report(decision.event())
     started = time.monotonic()
-    job = _own_job(made_from, shop)
+    job = own_job.find(made_from, shop)
     if job is None:
-        request = _request(config, prepared, uploaded, base)
-        job = shop.provider.create_job(_offered(request, made_from, shop))
+        job = _new_job(config, prepared, uploaded, base, shop)
+    own_job.remember(job, made_from, shop)
     job = _see_through(job, shop)
     result = _trained(job, time.monotonic() - started)
+    result = replace(result, checkpoints=_checkpoints(job, shop))
     if decision:
         result = replace(result, decisions=(decision, *result.decisions))
     if prepared.task != "classify":
@@ -106,21 +106,40 @@ def train(config: RunConfig, prepared: Prepared, uploaded: Uploaded, shop: Works
     return result
 
 
-def _own_job(made_from: str, shop: Workshop) -> wire.Job | None:
-    """This run's job for these inputs, if it is alive or has left a model."""
-    own = {OF_RUN: shop.run_dir.id}
-    job = shop.provider.find_job({**own, OF_INPUTS: made_from})
-    if job and job.status not in wire.TERMINAL:
-        shop.report(Event(kind="note", message="Going on with the job of an earlier start"))
-        return job
-    if job and job.status == "succeeded" and shop.provider.model(job.fine_tuned_model or ""):
-        shop.report(Event(kind="note", message="The job of an earlier start has succeeded"))
-        return job
-    stale = shop.provider.find_job(own)
-    if stale and stale.status not in wire.TERMINAL:
-        shop.provider.cancel(stale.id)
-        shop.report(_warning(f"Job {stale.id} had other settings; it was cancelled."))
-    return None
+def is_begun(config: RunConfig, prepared: Prepared, uploaded: Uploaded, run_dir: RunDir) -> bool:
+    """Whether an earlier start has made a job of these inputs, as far as the run knows."""
+    return own_job.remembered(run_dir).get("inputs") == inputs(config, prepared, uploaded)
+
+
+def _new_job(
+    config: RunConfig, prepared: Prepared, uploaded: Uploaded, base: str, shop: Workshop
+) -> wire.Job:
+    """A job that has just been made, once it is agreed what it costs.
+
+    A reply that is lost does not make a second one: the job is looked for before it is asked for
+    again. Raises: NotOffered where the provider refuses for good; ConfigError where nobody agrees.
+    """
+    can = shop.provider.can
+    offers.check(config, can)
+    cost = spending.estimate(config, prepared, shop.run_dir, can)
+    part = spending.of_training(cost) if cost else None
+    shop.spending.agree(part, shop.report)
+    made_from = inputs(config, prepared, uploaded)
+    request = _offered(_request(config, prepared, uploaded, base), made_from, shop)
+    try:
+        job = own_job.create(request, shop)
+    except RequestError as error:
+        raise offers.explained(error, config, prepared.task, can) from None
+    shop.spending.take((part.total or 0.0) if part else 0.0)
+    return job
+
+
+def _checkpoints(job: wire.Job, shop: Workshop) -> tuple[str, ...]:
+    try:
+        found = shop.provider.checkpoints(job.id)
+    except RequestError:  # not every server lists them
+        return ()
+    return tuple(one.fine_tuned_model_checkpoint for one in found)
 
 
 def _see_through(job: wire.Job, shop: Workshop) -> wire.Job:
@@ -178,11 +197,11 @@ def _request(
 def _offered(request: wire.JobCreate, made_from: str, shop: Workshop) -> wire.JobCreate:
     """The request as this provider takes it, with the marks by which its job is found again."""
     can = shop.provider.can
-    if not can.train:
-        raise NotOffered(f"{shop.provider.place} trains no models. {can.reason}".strip())
-    marks = {OF_RUN: shop.run_dir.id, OF_INPUTS: made_from}
     return request.model_copy(
-        update={"metadata": marks, "tunesmith": request.tunesmith if can.options else None}
+        update={
+            "metadata": own_job.marks(made_from, shop) if can.metadata else None,
+            "tunesmith": request.tunesmith if can.options else None,
+        }
     )
 
 

@@ -6,6 +6,7 @@ Does not know: what is in the files.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from tunesmith.events import Event
 from tunesmith.pipeline.results import Prepared, Uploaded
@@ -37,7 +38,7 @@ def upload(prepared: Prepared, shop: Workshop) -> Uploaded:
         checksum = file_digest(path)
         file_id = known.get(checksum)
         if file_id is None or shop.provider.file(file_id) is None:
-            file_id = shop.provider.upload(path).id
+            file_id = shop.provider.upload(path, name=own_name(path, checksum)).id
             num_sent += 1
             size = path.stat().st_size / 1e6
             shop.report(Event(kind="note", message=f"{path.name} ({size:.1f} MB) is {file_id}"))
@@ -56,3 +57,8 @@ def upload(prepared: Prepared, shop: Workshop) -> Uploaded:
     )
     shop.run_dir.save("upload", result, inputs(prepared, shop))
     return result
+
+
+def own_name(path: Path, checksum: str) -> str:
+    """The name by which this content is found at the provider, should a reply be lost."""
+    return f"{path.stem}-{checksum[:12]}{path.suffix}"

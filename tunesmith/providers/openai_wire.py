@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith import wire
 from tunesmith.errors import (
+    NotAllowed,
     NotFound,
     NotOffered,
     ProviderError,
     RequestError,
-    TunesmithError,
-    storage_error,
 )
+from tunesmith.providers.account import Account
+from tunesmith.providers.caller import Caller, silent
+from tunesmith.providers.many import all_of, in_lists
+from tunesmith.providers.patience import Pace, Tell
 from tunesmith.providers.provider import (
     GREEDY,
     Answer,
@@ -34,8 +36,9 @@ from tunesmith.providers.provider import (
     Reply,
     Writing,
 )
-from tunesmith.providers.refusals import is_too_long, refused
+from tunesmith.providers.refusals import is_too_long
 from tunesmith.providers.replies import read_answer, read_answers, read_replies, read_vectors
+from tunesmith.providers.sending import send
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,63 +51,77 @@ B = TypeVar("B")
 PAGE = 100
 SILENCE = 60.0  # seconds for which `follow` waits for a server that has stopped answering
 TOP_LOGPROBS = 20
-BEST = {"temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
-"""What a request asks of a model with labels: the best ones, and how probable they are."""
 PATIENCE = 3600.0  # seconds for a written answer: on a small machine, with many others under way
 EMBEDDED = 256
 """Texts in one request for embeddings: fewer than any endpoint allows."""
 FEW, LISTED, LISTS = 100, 128, 8
 """Texts from which on they are labelled in lists, where the model takes any; those in a list, and
 lists under way at once. A request takes longer than a short text."""
-MOST_CHARACTERS = 1_000_000
-"""Of the texts in one request: no endpoint takes bodies of any size."""
 NO_ROUTE = 501
+SIGN = "tunesmith"
+"""In each model that a Tunesmith server lists."""
 
 
 class OpenAIWire:
-    """Implements `Provider`. The SDK is imported and the server reached at the first call."""
+    """Implements `Provider`.
 
-    def __init__(self, link: Link, *, can: Capabilities) -> None:
-        self.can = can
+    can        what the other side can do.
+    otherwise  what it can do if it turns out not to be a Tunesmith server; None: nobody looks.
+    tell       is told, in a sentence, when something is waited for.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        can: Capabilities,
+        otherwise: Capabilities | None = None,
+        tell: Tell = silent,
+    ) -> None:
         self._link = link
+        self._can, self._otherwise = can, otherwise
+        self._pace = Pace((otherwise or can).first_requests)
+        self._caller = Caller(link, self._pace, tell)
         self._guard = threading.Lock()
-        self._opened: OpenAI | None = None
+
+    @property
+    def can(self) -> Capabilities:
+        with self._guard:
+            if self._otherwise is not None:
+                if not self._is_ours():
+                    self._can = self._otherwise
+                self._otherwise = None
+            return self._can
 
     @property
     def place(self) -> str:
         return self._link.place
 
     def warm_up(self) -> None:
-        """Start the server and import the SDK in the background."""
-        threading.Thread(target=self._warm_up, daemon=True).start()
+        self._caller.warm_up()
 
     def endpoint(self) -> Endpoint:
         return self._link.endpoint()
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-        self._link.close()
+        self._caller.close()
+
+    def account(self) -> Account:
+        return Account(self._caller)
 
     # --- files ----------------------------------------------------------------------------------
 
-    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File:
-        try:
-            with path.open("rb") as file, self._asking() as client:
-                # The purposes a caller may give are checked by the other side.
-                sent = client.files.create(file=file, purpose=purpose)  # type: ignore[arg-type]
-        except OSError as error:
-            raise storage_error(error, path) from None
-        return wire.File.model_validate(sent.to_dict())
+    def upload(self, path: Path, purpose: str = "fine-tune", name: str = "") -> wire.File:
+        return send(self._caller, self.can, path, purpose=purpose, name=name)
 
     def file(self, file_id: str) -> wire.File | None:
-        with suppress(NotFound), self._asking() as client:
-            return wire.File.model_validate(client.files.retrieve(file_id).to_dict())
+        with suppress(NotFound):
+            found = self._caller.ask(lambda client: client.files.retrieve(file_id))
+            return wire.File.model_validate(found.to_dict())
         return None
 
     def download(self, file_id: str) -> bytes:
-        with self._asking() as client:
-            return client.files.content(file_id).read()
+        return self._caller.ask(lambda client: client.files.content(file_id).read())
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -114,30 +131,31 @@ class OpenAIWire:
         ours = request.tunesmith and request.tunesmith.model_dump(
             exclude_none=True, exclude_unset=True
         )
-        with self._asking() as client:
-            # Not repeated by the SDK: the server may have created a job whose reply was lost, and
-            # `find_job` will find that one.
-            once = client.with_options(max_retries=0)
-            job = once.fine_tuning.jobs.create(
+        # Not asked again here: the server may have created a job whose reply was lost, and
+        # `find_job` will find that one.
+        with self._caller.asking() as client:
+            job = client.fine_tuning.jobs.create(
                 **body, extra_body={"tunesmith": ours} if ours else None
             )
+        self._caller.patience.heard()
         return _job(job)
 
     def find_job(self, metadata: Mapping[str, str]) -> wire.Job | None:
-        with self._asking() as client:
-            # Servers that do not know the filter return all jobs, hence the second look here.
-            for job in client.fine_tuning.jobs.list(metadata=dict(metadata), limit=PAGE):
-                if dict(metadata).items() <= (job.metadata or {}).items():
-                    return _job(job)
+        asked = dict(metadata)
+        # Servers that do not know the filter return all jobs, hence the second look here.
+        for job in self._caller.pages(
+            lambda client: client.fine_tuning.jobs.list(metadata=asked, limit=PAGE)
+        ):
+            if asked.items() <= (job.metadata or {}).items():
+                return _job(job)
         return None
 
     def job(self, job_id: str) -> wire.Job:
-        with self._asking() as client:
-            return _job(client.fine_tuning.jobs.retrieve(job_id))
+        return _job(self._caller.ask(lambda client: client.fine_tuning.jobs.retrieve(job_id)))
 
     def jobs(self) -> Iterator[wire.Job]:
-        with self._asking() as client:
-            yield from map(_job, client.fine_tuning.jobs.list(limit=PAGE))
+        first = self._caller.pages(lambda client: client.fine_tuning.jobs.list(limit=PAGE))
+        yield from map(_job, first)
 
     def follow(self, job_id: str) -> Iterator[wire.JobEvent | wire.Job]:
         last, pause, heard = None, 0.1, time.monotonic()
@@ -162,48 +180,52 @@ class OpenAIWire:
                 if progress:
                     yield job
             time.sleep(pause)
-            pause = min(pause * 1.3, 0.7)
+            pause = min(pause * 1.3, self.can.poll_seconds)
 
     def cancel(self, job_id: str) -> wire.Job:
-        with self._asking() as client:
-            return _job(client.fine_tuning.jobs.cancel(job_id))
+        return _job(self._caller.ask(lambda client: client.fine_tuning.jobs.cancel(job_id)))
 
     def pause(self, job_id: str) -> wire.Job:
-        with self._asking() as client:
-            return _job(client.fine_tuning.jobs.pause(job_id))
+        self._require_pauses()
+        return _job(self._caller.ask(lambda client: client.fine_tuning.jobs.pause(job_id)))
 
     def resume(self, job_id: str) -> wire.Job:
-        with self._asking() as client:
-            return _job(client.fine_tuning.jobs.resume(job_id))
+        self._require_pauses()
+        return _job(self._caller.ask(lambda client: client.fine_tuning.jobs.resume(job_id)))
 
     def checkpoints(self, job_id: str) -> list[wire.Checkpoint]:
-        with self._asking() as client:
-            found = client.fine_tuning.jobs.checkpoints.list(job_id, limit=PAGE)
-            return [wire.Checkpoint.model_validate(c.to_dict()) for c in found][::-1]
+        found = self._caller.pages(
+            lambda client: client.fine_tuning.jobs.checkpoints.list(job_id, limit=PAGE)
+        )
+        return [wire.Checkpoint.model_validate(c.to_dict()) for c in found][::-1]
+
+    def _require_pauses(self) -> None:
+        if not self.can.pauses:
+            raise NotOffered(f"{self.can.title} does not pause jobs.", fix="Cancel it, or wait.")
 
     # --- models ---------------------------------------------------------------------------------
 
     def models(self) -> list[wire.Model]:
-        with self._asking() as client:
-            return [wire.Model.model_validate(m.to_dict()) for m in client.models.list()]
+        found = self._caller.ask(lambda client: list(client.models.list()))
+        return [wire.Model.model_validate(m.to_dict()) for m in found]
 
     def model(self, name: str) -> wire.Model | None:
-        with suppress(NotFound), self._asking() as client:
-            return wire.Model.model_validate(client.models.retrieve(name).to_dict())
+        with suppress(NotFound):
+            found = self._caller.ask(lambda client: client.models.retrieve(name))
+            return wire.Model.model_validate(found.to_dict())
         return None
 
     def delete_model(self, name: str) -> None:
-        with self._asking() as client:
-            client.models.delete(name)
+        self._caller.ask(lambda client: client.models.delete(name))
 
     def classify(
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, Answer]]:
         if len(texts) < FEW or not self._takes_lists(model):
-            yield from _all_of(partial(self._ask, model), texts, concurrency)
+            yield from all_of(partial(self._ask, model), texts, concurrency)
             return
-        starts, parts = _lists(texts, LISTED)
-        asking = _all_of(partial(self._ask_each, model), parts, min(concurrency, LISTS))
+        starts, parts = in_lists(texts, LISTED)
+        asking = all_of(partial(self._ask_each, model), parts, min(concurrency, LISTS))
         for k, answers in asking:
             yield from enumerate(answers, starts[k])
 
@@ -215,8 +237,10 @@ class OpenAIWire:
         *,
         concurrency: int,
     ) -> Iterator[tuple[int, Answer | None]]:
-        asked = {**BEST, "model": model, "tunesmith": {"labels": list(labels)}}
-        return _all_of(partial(self._choose, asked), conversations, concurrency)
+        if not self.can.choices:
+            raise NotOffered(f"{self.can.title} does not say which of some labels is likeliest.")
+        asked = {**self._best(), "model": model, "tunesmith": {"labels": list(labels)}}
+        return all_of(partial(self._choose, asked), conversations, concurrency)
 
     def chat(
         self,
@@ -227,33 +251,31 @@ class OpenAIWire:
         writing: Writing = GREEDY,
     ) -> Iterator[tuple[int, Reply]]:
         ask = partial(self._write, model, writing)
-        for i, replies in _all_of(ask, conversations, concurrency):
+        for i, replies in all_of(ask, conversations, concurrency):
             for reply in replies:
                 yield i, reply
 
     def embed(
         self, model: str, texts: Sequence[str], *, concurrency: int
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        starts, parts = _lists(texts, EMBEDDED)
-        for k, vectors in _all_of(partial(self._embed, model), parts, concurrency):
+        if not self.can.embeddings:
+            raise NotOffered(f"{self.can.title} gives no embeddings of base models.")
+        starts, parts = in_lists(texts, EMBEDDED)
+        for k, vectors in all_of(partial(self._embed, model), parts, concurrency):
             yield from enumerate(vectors, starts[k])
 
     def stream(
         self, model: str, conversation: Conversation, *, writing: Writing = GREEDY
     ) -> Iterator[str]:
         body: Any = {"messages": conversation.messages, "temperature": writing.temperature}
-        with self._asking() as client:
+        with self._caller.asking() as client:
             for chunk in client.chat.completions.create(model=model, stream=True, **body):
                 yield from (c.delta.content for c in chunk.choices if c.delta.content)
 
     def _choose(self, asked: Mapping[str, Any], about: Conversation) -> Answer | None:
         started = time.perf_counter()
-        body = {**asked, "messages": about.messages}
         try:
-            with self._asking() as client:
-                reply: Any = client.post(
-                    "/chat/completions", cast_to=object, body=body, options={"timeout": PATIENCE}
-                )
+            reply = self._post("/chat/completions", {**asked, "messages": about.messages})
         except RequestError as error:
             if not is_too_long(error):
                 raise
@@ -262,31 +284,31 @@ class OpenAIWire:
 
     def _ask(self, model: str, text: str) -> Answer:
         started = time.perf_counter()
-        body = {**BEST, "model": model, "messages": [{"role": "user", "content": text}]}
-        with self._asking() as client:
-            # The plain body: building the SDK's typed objects takes longer than the request.
-            reply: Any = client.post("/chat/completions", cast_to=object, body=body)
+        body = {**self._best(), "model": model, "messages": [{"role": "user", "content": text}]}
+        reply = self._post("/chat/completions", body)
         return read_answer(reply, time.perf_counter() - started)
+
+    def _best(self) -> dict[str, Any]:
+        """What a request asks of a model with labels: the best ones, and how probable they are."""
+        most = min(TOP_LOGPROBS, self.can.top_logprobs)
+        return {"temperature": 0} | ({"logprobs": True, "top_logprobs": most} if most else {})
 
     def _takes_lists(self, model: str) -> bool:
         """Whether several texts may be labelled with one request, as far as the server says."""
+        if not self.can.lists:
+            return False
         found = self.model(model)
         told = found.tunesmith if found else {}
         return told.get("kind") == "encoder" and told.get("answers") == "labels"
 
     def _ask_each(self, model: str, texts: Sequence[str]) -> list[Answer]:
         body = {"model": model, "prompt": list(texts), "temperature": 0, "logprobs": TOP_LOGPROBS}
-        with self._asking() as client:
-            reply: Any = client.post("/completions", cast_to=object, body=body)
-        return read_answers(reply, len(texts))
+        return read_answers(self._post("/completions", body), len(texts))
 
     def _embed(self, model: str, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         body = {"model": model, "input": list(texts), "encoding_format": "base64"}
         try:
-            with self._asking() as client:
-                reply: Any = client.post(
-                    "/embeddings", cast_to=object, body=body, options={"timeout": PATIENCE}
-                )
+            reply = self._post("/embeddings", body)
         except RequestError as error:
             raise NotOffered(f"{model} gives no embeddings here: {error.what}") from error
         except ProviderError as error:
@@ -310,88 +332,53 @@ class OpenAIWire:
             body["n"] = writing.n
         if writing.seed is not None:
             body["seed"] = writing.seed
-        if writing.logprobs:
+        if writing.logprobs and self.can.top_logprobs:
+            body["logprobs"] = True
+        if writing.logprobs and self.can.token_ids:
             # Not OpenAI's: Tunesmith and vLLM then say which tokens an answer is made of.
-            body |= {"logprobs": True, "return_token_ids": True}
+            body["return_token_ids"] = True
         try:
-            with self._asking() as client:
-                reply: Any = client.post(
-                    "/chat/completions", cast_to=object, body=body, options={"timeout": PATIENCE}
-                )
+            reply = self._post("/chat/completions", body)
         except RequestError as error:
             if not is_too_long(error):
                 raise
             return [Reply(text="", refused=error.what)] * writing.n
         return read_replies(reply, time.perf_counter() - started)
 
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The plain body of an answer: building the SDK's typed objects takes longer than the
+        request."""
+        where = self._caller.path(path, body["model"])
+
+        def ask(client: OpenAI) -> Any:
+            return client.post(where, cast_to=object, body=body, options={"timeout": PATIENCE})
+
+        return self._caller.ask(ask, pace=self._pace)
+
+    def _is_ours(self) -> bool:
+        """Whether the models that are listed are told of as only Tunesmith does."""
+        try:
+            told: Any = self._caller.ask(lambda client: client.get("/models", cast_to=object))
+        except NotAllowed:
+            raise
+        except (RequestError, ProviderError) as error:
+            if getattr(error, "status", NO_ROUTE) != NO_ROUTE:
+                raise
+            return False
+        models = told.get("data") if isinstance(told, dict) else None
+        return any(SIGN in model for model in models or () if isinstance(model, dict))
+
     def _events_after(self, job_id: str, last: str | None) -> list[wire.JobEvent]:
         """Events newer than the event `last`, oldest first."""
         fresh: list[wire.JobEvent] = []
-        with self._asking() as client:
-            for event in client.fine_tuning.jobs.list_events(job_id, limit=PAGE):
-                if event.id == last:
-                    break
-                fresh.append(wire.JobEvent.model_validate(event.to_dict()))
+        for event in self._caller.pages(
+            lambda client: client.fine_tuning.jobs.list_events(job_id, limit=PAGE)
+        ):
+            if event.id == last:
+                break
+            fresh.append(wire.JobEvent.model_validate(event.to_dict()))
         return fresh[::-1]
-
-    def _warm_up(self) -> None:
-        with suppress(TunesmithError):  # the first call will meet it again, and raise it
-            self._link.warm_up()
-            import openai  # noqa: F401
-
-    def _client(self) -> OpenAI:
-        with self._guard:
-            if self._opened is None:
-                from openai import OpenAI
-
-                at = self._link.endpoint()
-                self._opened = OpenAI(base_url=at.base_url, api_key=at.key, max_retries=2)
-            return self._opened
-
-    @contextmanager
-    def _asking(self) -> Iterator[OpenAI]:
-        """The client; the SDK's errors leave as ours."""
-        client = self._client()
-        from openai import APIConnectionError, APIError, APIStatusError
-
-        try:
-            yield client
-        except APIStatusError as error:
-            raise refused(error, self._where()) from error
-        except APIConnectionError as error:
-            raise self._link.lost(str(error.__cause__ or error)) from error
-        except APIError as error:
-            raise ProviderError(f"The answer of {self.place} made no sense: {error}") from error
-
-    def _where(self) -> str:
-        return "The local server" if self.place == "embedded" else f"The server at {self.place}"
 
 
 def _job(job: Any) -> wire.Job:
     return wire.Job.model_validate(job.to_dict())
-
-
-def _lists(texts: Sequence[str], most: int) -> tuple[list[int], list[Sequence[str]]]:
-    """The texts in lists of `most` and MOST_CHARACTERS, or of one text; and where each begins."""
-    starts: list[int] = []
-    room = 0
-    for i, text in enumerate(texts):
-        room -= len(text)
-        if not starts or i - starts[-1] == most or room < 0:
-            starts.append(i)
-            room = MOST_CHARACTERS - len(text)
-    ends = [*starts[1:], len(texts)]
-    return starts, [texts[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-def _all_of(
-    ask: Callable[[A], B], questions: Sequence[A], concurrency: int
-) -> Iterator[tuple[int, B]]:
-    """The place of each question and what `ask` makes of it, in the order in which that comes."""
-    pool = ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(questions))))
-    try:
-        asked = {pool.submit(ask, question): i for i, question in enumerate(questions)}
-        for future in as_completed(asked):
-            yield asked[future], future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith import wire
 from tunesmith.errors import ProviderError
 from tunesmith.metrics.generation import Call
+from tunesmith.providers.account import Account
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,14 +23,105 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a provider can do. Code asks these; it never asks who the provider is."""
+class Fact:
+    """Something that is known of a provider: since when, and from where."""
 
+    as_of: date
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(Fact):
+    """What is known of the base models whose names fit a pattern. None: unknown."""
+
+    name: str
+    """As in a shell: * stands for any characters."""
+    example: str = ""
+    """A full name, to be given as it is."""
+    methods: tuple[str, ...] = ()
+    """By which they are tuned: supervised, dpo. Empty: not at all."""
+    training: float | None = None
+    """Price of a million trained tokens."""
+    input: float | None = None
+    output: float | None = None
+    """Prices of a million tokens read and written by a tuned model."""
+    example_tokens: int | None = None
+    """Tokens of one training example; the rest is cut there."""
+    closes: date | None = None
+    """The day on which they and all that was tuned from them stop answering."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class End(Fact):
+    """Something that is no longer offered from a day on."""
+
+    what: str
+    """training, evals, …"""
+    on: date
+    who: str = "everybody"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a provider can do. Code asks these; it never asks who the provider is.
+
+    As they stand here, those of Tunesmith itself. Numbers of 0 are unknown or without end.
+    """
+
+    title: str = "Tunesmith"
     train: bool = True
-    options: bool = True
-    """Honours the `tunesmith` object of a job (method, weight decay, class weights …)."""
     reason: str = ""
     """Why something is not offered."""
+    # Training.
+    methods: tuple[str, ...] = ("supervised", "dpo")
+    hyperparameters: Mapping[str, tuple[float, float | None]] | None = None
+    """Those that can be set, with least and most; None: all, as far as the wire allows."""
+    options: bool = True
+    """Honours the `tunesmith` object of a job (method, weight decay, class weights …)."""
+    catalog: bool = True
+    """Its base models are those of Tunesmith's catalog."""
+    samples: bool = True
+    """Its trainer leaves its own answers to held-out prompts, for the parity gate."""
+    pauses: bool = True
+    metadata: bool = True
+    """Jobs keep the metadata by which they are found again."""
+    poll_seconds: float = 0.7
+    """Between two looks at a job that runs."""
+    # Answering.
+    deploys: bool = True
+    """A tuned model answers without anything to be done."""
+    deploying: str = ""
+    """What is to be done, where it does not."""
+    top_logprobs: int = 20
+    """Log-probabilities of so many tokens; 0: none at all."""
+    lists: bool = True
+    """Several texts can be labelled with one request for completions."""
+    choices: bool = True
+    """A model that writes can be asked which of some labels is likeliest."""
+    token_ids: bool = True
+    """Says which tokens an answer is made of (`return_token_ids`)."""
+    embeddings: bool = True
+    """Of base models."""
+    first_requests: int = 0
+    """Requests under way at once at the start, more as they are answered; 0: as many as wanted."""
+    # Limits.
+    file_bytes: int = 0
+    part_bytes: int = 0
+    """Files beyond that go in parts of that size; 0: never."""
+    upload_bytes: int = 0
+    """Of a file that goes in parts."""
+    least_examples: int = 0
+    # Money and time.
+    free: bool = True
+    currency: str = ""
+    models: tuple[ModelFacts, ...] = ()
+    """The first that fits a name holds."""
+    ends: tuple[End, ...] = ()
+
+    def model(self, name: str) -> ModelFacts | None:
+        """What is known of a base model, or of a model that was tuned from one."""
+        base = name.split(":")[1] if name.startswith("ft:") else name
+        return next((m for m in self.models if fnmatchcase(base, m.name)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +191,12 @@ class Endpoint:
 
     base_url: str
     key: str
+    header: str = "Authorization"
+    """In which the key goes: there as a bearer token, in others as it is."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Of every request."""
+    model_path: str = ""
+    """Put before the path of requests to a model, with `{model}` for its name."""
 
 
 class Link(Protocol):
@@ -125,7 +225,9 @@ class Provider(Protocol):
     """Who stores, trains and serves. Everything raises ProviderError when it breaks off,
     NotAllowed when the key is refused, and RequestError when the request is at fault."""
 
-    can: Capabilities
+    @property
+    def can(self) -> Capabilities:
+        """What it can do. Where only the server knows, it is asked."""
 
     @property
     def place(self) -> str:
@@ -137,7 +239,20 @@ class Provider(Protocol):
     def endpoint(self) -> Endpoint:
         """Where it listens, and the key in use."""
 
-    def upload(self, path: Path, purpose: str = "fine-tune") -> wire.File: ...
+    def close(self) -> None:
+        """Stop what was started."""
+
+    def account(self) -> Account:
+        """All that is kept there under this key, to be listed and downloaded."""
+
+    def upload(self, path: Path, purpose: str = "fine-tune", name: str = "") -> wire.File:
+        """Send a file, in parts where it is large.
+
+        name  under which it is kept there and found again, unique to its content. A file that is
+              there under this name, with as many bytes, is not sent again. Empty: that of the path,
+              and it is always sent.
+        Raises: NotOffered for a file that is too large there.
+        """
 
     def file(self, file_id: str) -> wire.File | None: ...
 

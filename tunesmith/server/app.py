@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from tunesmith.server import files, fine_tuning, graders, models, permissions, uploads
+from tunesmith.server import files, fine_tuning, graders, manual, models, permissions, uploads
 from tunesmith.server.asking import completions, embeddings, responses, stored
 from tunesmith.server.asking.askable import Models
 from tunesmith.server.asking.chat import Chat
@@ -64,7 +64,10 @@ def make_app(
             worker.stop()
         engines.close()
 
-    app = FastAPI(title="Tunesmith", lifespan=lifespan, redirect_slashes=False)
+    # FastAPI's own pages would load scripts from elsewhere; /docs is the manual's.
+    app = FastAPI(
+        title="Tunesmith", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None
+    )
     runner = BatchRunner(settings, store, blobs, app)
     eval_runner = EvalRunner(settings, store, blobs, app)
     folders = models.Folders(settings, store)
@@ -81,6 +84,8 @@ def make_app(
     app.include_router(responses.router(askable, store), prefix=PREFIX)
     app.include_router(graders.router(), prefix=PREFIX)
     app.include_router(evals.router(askable, store), prefix=PREFIX)
+
+    app.include_router(manual.router(manual.Manual(settings, engines.encoders, app)))
 
     metrics = Metrics(store.statistics, lambda: _load(engines, askable))
     app.include_router(read_metrics(metrics))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tunesmith.config import PrepareConfig, RunConfig
 from tunesmith.errors import NotFound, NotOffered
+from tunesmith.pipeline import spending
 from tunesmith.pipeline.evaluate import evaluate
 from tunesmith.pipeline.evaluating.labels.rivals import model_of
 from tunesmith.pipeline.prepare import hold_out
@@ -35,6 +36,10 @@ def evaluate_on(config: RunConfig, name: str, shop: Workshop) -> Evaluated:
         others=[label for other in others for label in _labels(other, shop)],
     )
     prepared = hold_out(_raw(config.prepare), shop.run_dir, shop.report, labels=labels)
+    paid = replace(config, train=replace(config.train, base_model=model))
+    can = shop.provider.can
+    cost = spending.estimate(paid, prepared, shop.run_dir, can, training=False)
+    shop.spending.agree(cost, shop.report)
     result = evaluate(config.evaluate, prepared, _trained(model), _deployed(model, shop), shop)
     assert isinstance(result, Evaluated)
     return result

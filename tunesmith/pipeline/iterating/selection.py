@@ -28,6 +28,7 @@ from tunesmith.pipeline.evaluating.writing.chat_rows import read_chat_rows, said
 from tunesmith.pipeline.preparing.rows import near_groups
 from tunesmith.pipeline.results import Prepared, Trained, Uploaded
 from tunesmith.pipeline.rundir import FOLDERS, RunDir, file_digest, write_atomic
+from tunesmith.pipeline.upload import own_name
 from tunesmith.pipeline.workshop import Workshop
 
 DEV: Mapping[str, Mapping[str, str]] = {
@@ -239,7 +240,7 @@ def _sent(prepared: Prepared, run_dir: RunDir, shop: Workshop) -> Uploaded:
     }
     file_id, num_sent = known.get(checksum), 0
     if file_id is None or shop.provider.file(file_id) is None:
-        file_id, num_sent = shop.provider.upload(path).id, 1
+        file_id, num_sent = shop.provider.upload(path, name=own_name(path, checksum)).id, 1
     sent = Uploaded(
         server=shop.provider.place,
         train_file=file_id,

@@ -26,9 +26,10 @@ from tunesmith.errors import (
 from tunesmith.events import Event
 from tunesmith.pipeline.iterating.selection import Measured, Selection
 from tunesmith.pipeline.iterating.space import Settings, applied
+from tunesmith.pipeline.own_job import OF_RUN
 from tunesmith.pipeline.results import Prepared, Trained
 from tunesmith.pipeline.rundir import FOLDERS, RESULT, RunDir, write_atomic
-from tunesmith.pipeline.train import OF_RUN, train
+from tunesmith.pipeline.train import train
 from tunesmith.pipeline.upload import inputs as upload_inputs
 from tunesmith.pipeline.workshop import Workshop
 
