@@ -337,3 +337,33 @@ def test_of_a_text_longer_than_any_model_reads_the_rest_is_not_looked_at(go) -> 
     assert receipt["note"][3] == "cut to 1,000,000 characters; cut to 256 tokens"
     assert max(map(len, go.all_texts())) == 1_000_000 - 1  # the last is a space
     assert prepared.num_rows == 14
+
+
+# --- rows that are all alike ----------------------------------------------------------------------
+
+
+def alike(number: int) -> list[str]:
+    """Texts that differ in a number only."""
+    return [
+        f"Where is my parcel, please? I ordered it last week and it has not come, number {n}"
+        for n in range(number)
+    ]
+
+
+def test_few_rows_that_are_all_alike_are_divided_and_that_is_said(go, tmp_path):
+    prepared = go({"text": alike(12), "label": ["a", "b"] * 6})
+    assert (prepared.num_train, prepared.num_validation) == (10, 2)
+    assert "12 texts are nearly alike" in go.words and "the score may flatter" in go.words
+    path = tmp_path / "chats.jsonl"
+    turns = [[{"role": "user", "content": text}, {"role": "assistant", "content": f"Yes, {n}."}]
+             for n, text in enumerate(alike(12))]  # fmt: skip
+    path.write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns))
+    prepared = go(path)
+    assert prepared.num_validation == 2 and "the score may flatter" in go.words
+
+
+def test_one_group_for_all_rows_is_refused_with_what_to_do(go):
+    with pytest.raises(DataError, match="no rows to check with") as raised:
+        go({"text": WORDS, "label": ["a", "b"] * 7, "who": ["me"] * 14},
+           group="who", near_duplicates=0.0)  # fmt: skip
+    assert "--group" in str(raised.value)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import patience
 import pytest
 
 from tunesmith.settings import Settings
@@ -23,8 +24,6 @@ OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PATIENCE = 30_000
-"""Milliseconds that a page may take, beside other tests."""
 
 
 class Site:
@@ -136,7 +135,7 @@ def visit(site, browser):
         cookie = site.cookie(key or site.key(role, project))
         context.add_cookies([{"name": "tunesmith_session", "value": cookie, "url": site.url}])
         page = context.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(patience.PAGE)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
         page.goto(site.url + path)

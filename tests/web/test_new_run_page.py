@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+import patience
 import pytest
 
 TICKETS = Path(__file__).parents[2] / "examples" / "tickets.csv"
@@ -68,7 +69,7 @@ def test_the_whole_way(visit, site, small):
     page.wait_for_selector(".steps")
     page.close()  # nobody looks; it goes on
     again = visit(f"/runs/{run.id}")
-    again.wait_for_selector(".badge.good", timeout=120_000)
+    again.wait_for_selector(".badge.good", timeout=patience.RUN)
     assert again.get_by_role("heading", level=1).inner_text() == "My tickets"
     assert again.locator(".steps li.done").count() == 5
     assert "hit" not in again.title()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import patience
 import pytest
 
 from tunesmith.store.paging import Cursor
@@ -55,7 +56,7 @@ def begun(site, content, **train):
 def test_training_is_paused_and_goes_on_after_a_crash_of_the_server(visit, site, rows):
     run_id = begun(site, rows, method="full", n_epochs=6, batch_size=4, early_stopping_patience=99)
     page, other = visit(f"/runs/{run_id}"), visit(f"/runs/{run_id}")
-    page.get_by_text("Step").and_(page.locator("dt")).wait_for(timeout=90_000)
+    page.get_by_text("Step").and_(page.locator("dt")).wait_for(timeout=patience.RUN)
     page.wait_for_selector(".curves canvas")
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("Paused", exact=True).first.wait_for()
@@ -66,7 +67,7 @@ def test_training_is_paused_and_goes_on_after_a_crash_of_the_server(visit, site,
     site.start()
     page.goto(f"{site.url}/runs/{run_id}")  # the session has outlived the server
     page.get_by_role("button", name="Resume").click()
-    page.get_by_role("button", name="Pause").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Pause").wait_for(timeout=patience.RUN)
     assert site.store.runs.get(run_id).worker != first.worker
     other.goto(page.url)
     other.get_by_role("button", name="Cancel").click()
@@ -79,7 +80,7 @@ def test_a_failure_says_what_to_do(visit, site):
     content = HEADER + "".join(f"the text with number {n},the same\n" for n in range(20))
     run_id = begun(site, content)
     page = visit(f"/runs/{run_id}")
-    page.get_by_text("The run failed").wait_for(timeout=60_000)
+    page.get_by_text("The run failed").wait_for(timeout=patience.RUN)
     assert page.locator(".steps li.failed").inner_text().startswith("1 Prepare")
     page.get_by_role("button", name="New run like this").click()
     page.wait_for_url(re.compile("/new/run_"))

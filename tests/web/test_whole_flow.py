@@ -4,6 +4,7 @@ import re
 import signal
 from pathlib import Path
 
+import patience
 import pytest
 from asked_models import WRITER, writer
 
@@ -40,7 +41,7 @@ def begin(page, **settings):
 
 def result(page):
     """From the page of a run that goes to its whole result."""
-    page.get_by_role("link", name="The whole result").click(timeout=240_000)
+    page.get_by_role("link", name="The whole result").click(timeout=patience.RUN)
     page.locator("#take").wait_for()
     page.wait_for_function("!document.querySelector('.waiting')")
 
@@ -56,7 +57,7 @@ def test_from_a_file_to_a_better_model(visit, site):
     label.select_option("annotator_1")
     page.wait_for_selector(".shares")
     first = begin(page, method="head")
-    page.locator(".steps li.done").nth(1).wait_for(timeout=120_000)  # followed as it goes
+    page.locator(".steps li.done").nth(1).wait_for(timeout=patience.RUN)  # followed as it goes
     result(page)
     assert page.locator(".tiles dd").first.inner_text().endswith("%")
 
@@ -109,10 +110,10 @@ def test_a_server_that_is_told_to_stop_goes_on_later(visit, site, number):
     dropped(page, EXAMPLES / "tickets.csv")
     page.wait_for_selector(".shares")
     run_id = begin(page, method="head")
-    page.locator(".steps li.done").first.wait_for(timeout=120_000)
+    page.locator(".steps li.done").first.wait_for(timeout=patience.RUN)
     page.close()
     site.stop(number)
     site.start()
     again = visit(f"/runs/{run_id}", project=site.project("closed"))
-    again.wait_for_selector(".badge.good", timeout=240_000)
+    again.wait_for_selector(".badge.good", timeout=patience.RUN)
     assert again.locator(".steps li.done").count() == 5

@@ -44,7 +44,8 @@ REVIEW = "review.csv"
 STAGES = ("reading", "cleaning", "labels", "duplicates", "splitting", "writing")
 TEMPLATE = 20
 """Texts that are all nearly alike beyond this number, or a hundredth of the rows if that is more,
-are taken for a template that was filled in, not for duplicates."""
+are taken for a template that was filled in, not for duplicates; and so are more than half of all
+rows, which could not be kept on one side."""
 
 MOST_SEARCHED = 2_000_000
 """Rows among which near-duplicates are looked for without being asked."""
@@ -277,7 +278,7 @@ def near_groups(texts: pl.Series, threshold: float, seed: int) -> tuple[pl.Serie
     of texts that are too many to be duplicates of each other."""
     group = near.groups(texts, threshold=threshold, seed=seed)
     frame = group.alias("group").to_frame().with_columns(pl.len().over("group").alias("size"))
-    most = max(TEMPLATE, len(texts) // 100)
+    most = min(max(TEMPLATE, len(texts) // 100), max(len(texts) // 2, 1))
     alike = frame.filter(pl.col("size") > most)
     findings = []
     if alike.height:
@@ -300,7 +301,10 @@ def split_rows(
     journal: Journal,
 ) -> tuple[pl.Series, int]:
     """The side of each row (line, text, label), and how many held-out rows would have had a
-    near-duplicate among the training rows without the groups."""
+    near-duplicate among the training rows without the groups.
+
+    Raises: DataError where a side would be left without a row.
+    """
     wanted = split.shares(asked)
     bound = groups if groups.null_count() < len(groups) else None
     found = split.assign(live, wanted, seed=seed, groups=bound, time=time)
@@ -309,6 +313,16 @@ def split_rows(
     journal.find(found.findings)
     numbers = [int((found.sides == side).sum()) for side in list(SIDES)[: len(wanted)]]
     words = (" to learn from", " to check with", " for the final test")
+    if live.height >= len(wanted) and (
+        bare := [w for n, w in zip(numbers, words, strict=False) if not n]
+    ):
+        raise DataError(
+            f"The split leaves no rows{bare[0]}: rows that belong together stay on one side, and "
+            "these are in too few groups.",
+            fix="Name a finer column with --group, give rows to check with of their own "
+            "(--validation FILE), let rows that are alike be divided (--near-duplicates 0), or "
+            "add rows.",
+        )
     value = ", ".join(f"{n:,}{w}" for n, w in zip(numbers, words, strict=False))
     how = "the newest rows held out" if time is not None else "each label in the same proportion"
     has_labels = live["label"].n_unique() > 1

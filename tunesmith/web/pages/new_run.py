@@ -118,6 +118,7 @@ class Filling:
         self.parts: dict[str, Element] = {}
         self.cards: list[bases.Card] = []
         self.tuned: list[ModelRow] = []
+        self.is_left = False
         self.begins_from: object = None
         """What the part with the button was made from. It stays while that does: a button that is
         made anew under the mouse is not clicked."""
@@ -227,7 +228,7 @@ class Filling:
         form = self.form
         if seen.row.state not in ("draft", "checking"):
             with self.parts["found"]:
-                ui.navigate.to(address(seen.row))
+                self._leave(seen.row)
             return
         was_known = form.prepared is not None
         await form.look()
@@ -272,4 +273,10 @@ class Filling:
         form.visit.check_change()
         row: RunRow = await off(form.visit.runs.start, form.row)
         told("The run has begun.", "good")
-        ui.navigate.to(address(row))
+        self._leave(row)
+
+    def _leave(self, row: RunRow) -> None:
+        """Go to the page of the run, once: both the button and the run itself say that it began."""
+        if not self.is_left:
+            self.is_left = True
+            ui.navigate.to(address(row))
