@@ -23,7 +23,7 @@ demo: $(VENV)/.local
 		--ask "My card was charged twice for the same invoice in March. Which of the two amounts is wrong?"
 
 test: $(VENV)/.dev $(VENV)/.sdks
-	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -96,7 +96,7 @@ def test_nothing_made_up_breaks_the_server_or_its_word(start, tmp_path):
         cwd=tmp_path,  # where it leaves its notes
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-8_000:]
     told = json.loads(report.read_text())

@@ -87,6 +87,7 @@ def test_a_process_id_used_again_is_another_process():
 def test_about_another_host_nothing_is_certain():
     _, _, started, token = own_name().split("|")
     assert not is_gone("|".join(["elsewhere", "999999999", started, token]))
+    assert not is_gone("a name of another form")
 
 
 def test_two_workers_of_one_process_have_two_names():

@@ -32,6 +32,8 @@ NAVIGATION = {
     "/keys": "Keys",
 }
 """Address → its name in the header, once there is a page."""
+HELP = "/docs/"
+"""Where the server shows its documentation."""
 PAGES: set[str] = set()
 """Addresses that have a page."""
 ROLES = {"admin": "may do everything", "member": "may do work", "reader": "may look"}
@@ -122,6 +124,7 @@ def _header(visit: Visit, path: str) -> None:
 
 def _account(visit: Visit) -> None:
     with tag("div", kind="account"):
+        link("Help", HELP, "button quiet")
         tag(
             "button", "Dark", kind="button quiet theme", type="button",
             aria_label="Dark colours", aria_pressed="false",

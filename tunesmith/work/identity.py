@@ -34,9 +34,9 @@ def kill(name: str) -> None:
 
 def is_gone(name: str) -> bool:
     """Whether the worker of that name is certainly dead; about other hosts nothing is certain."""
-    host, pid, started, _ = name.split("|")
-    if host != _host():
+    if name.split("|")[0] != _host():
         return False
+    _, pid, started, _ = name.split("|")
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

@@ -131,6 +131,9 @@ class Fetching:
         finally:
             self._is_over.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            for future, one in under_way.items():  # done while something else broke off
+                if not future.cancelled() and future.exception() is None:
+                    self._manifest.put(one.section, future.result())
             self._manifest.save()
 
     def _check_room(self, wanted: Sequence[Missing]) -> None:
