@@ -92,7 +92,8 @@ def test_killed_at_any_moment_it_goes_on_and_comes_to_the_same(place, table, fin
         assert run.end(signal.SIGKILL) == -signal.SIGKILL
     last = outside("run", table, "--run-dir", "r", *FAST, "--json")
     assert last.code == 0, last.err
-    assert json.loads(last.out)["metrics"] == finished.found["metrics"]
+    # Texts that are asked together with others are multiplied in other blocks.
+    assert json.loads(last.out)["metrics"] == pytest.approx(finished.found["metrics"], rel=1e-5)
     jobs = json.loads(outside("jobs", "list", "--json").out)
     assert [job["status"] for job in jobs] == ["succeeded"]
 

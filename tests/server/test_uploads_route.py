@@ -358,6 +358,7 @@ def test_a_completed_upload_is_no_failure_if_its_parts_cannot_be_removed(server,
 def test_a_client_that_goes_away_leaves_nothing(server, caplog):
     upload = create(server)
     url = httpx.URL(server.url)
+    caplog.set_level("INFO")
     with socket.create_connection((url.host, url.port)) as wire:
         wire.sendall(
             f"POST /v1/uploads/{upload['id']}/parts HTTP/1.1\r\nhost: x\r\n"
@@ -367,10 +368,9 @@ def test_a_client_that_goes_away_leaves_nothing(server, caplog):
         )
         time.sleep(0.2)  # until the server reads
     deadline = time.monotonic() + 60
-    with caplog.at_level("INFO"):
-        while not any(upload["id"] in record.getMessage() for record in caplog.records):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    while not any(upload["id"] in record.getMessage() for record in caplog.records):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert all(record.exc_info is None for record in caplog.records)
     assert blobs(server) == set()
 

@@ -65,10 +65,13 @@ def test_training_is_paused_and_goes_on_after_a_crash_of_the_server(visit, site,
     assert first.state == "paused"
     site.stop(signal.SIGKILL)
     site.start()
+    page = page.context.new_page()  # the one that was open loads itself anew meanwhile
+    page.set_default_timeout(patience.PAGE)
     page.goto(f"{site.url}/runs/{run_id}")  # the session has outlived the server
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Pause").wait_for(timeout=patience.RUN)
     assert site.store.runs.get(run_id).worker != first.worker
+    other = page.context.new_page()
     other.goto(page.url)
     other.get_by_role("button", name="Cancel").click()
     page.get_by_text("The run was cancelled.").wait_for()
