@@ -164,25 +164,37 @@ def open_pages(site: Site, run_id: str, rounds: int) -> dict[str, list[float]]:
 # --- tabs -----------------------------------------------------------------------------------------
 
 
-async def _tab(site: Site, path: str) -> Any:
-    """A page that is open and hears of everything, as its browser does."""
-    import socketio
+async def _tab(site: Site, path: str) -> None:
+    """A page that is open and takes in everything, as its browser does; what comes is not read.
 
-    cookie = f"tunesmith_session={site.cookies['tunesmith_session']}"
+    The socket's first message opens it, "40" enters; "2" asks whether we live, "3" answers.
+    """
+    from websockets.asyncio.client import connect
+
     async with httpx.AsyncClient(base_url=site.url, cookies=site.cookies) as http:
         html = (await http.get(path)).text
     found = re.search(r"client_id'?: '([^']+)'", html)
     assert found, "this is no page of NiceGUI"
-    query = {"client_id": found[1], "next_message_id": 0}
-    client = socketio.AsyncClient(reconnection=False)
-    given = "&".join(f"{name}={value}" for name, value in query.items())
-    await client.connect(
-        f"{site.url}?{given}", headers={"Cookie": cookie, "Origin": site.url},
-        socketio_path="/_nicegui_ws/socket.io", transports=["websocket"],
-    )  # fmt: skip
-    known = {**query, "tab_id": client.sid, "old_tab_id": None, "document_id": client.sid}
-    assert await client.call("handshake", known), "the server does not know the page"
-    return client
+    query = (
+        f"EIO=4&transport=websocket&client_id={found[1]}&next_message_id=0&implicit_handshake=true"
+        f"&tab_id={found[1]}&document_id={found[1]}"
+    )
+    address = f"{site.url.replace('http', 'ws', 1)}/_nicegui_ws/socket.io/?{query}"
+    headers = {"Cookie": f"tunesmith_session={site.cookies['tunesmith_session']}"}
+    socket = await connect(address, additional_headers=headers, origin=site.url, max_size=None)
+    assert str(await socket.recv()).startswith("0")
+    await socket.send("40")
+    assert str(await socket.recv()).startswith("40"), "the server does not know the page"
+
+    async def take_in() -> None:
+        async for message in socket:
+            if message == "2":
+                await socket.send("3")
+
+    _open.append(asyncio.create_task(take_in()))
+
+
+_open: list[asyncio.Task[None]] = []
 
 
 @contextmanager
@@ -214,11 +226,11 @@ def be_tabs(number: int) -> None:
         url, cookies = told["url"], told["cookies"]
 
     async def stay() -> None:
-        clients = [await _tab(There, told["path"]) for _ in range(number)]  # type: ignore[arg-type]
+        for _ in range(number):
+            await _tab(There, told["path"])  # type: ignore[arg-type]
         print("open", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        for client in clients:
-            await client.disconnect()
+        assert not any(task.done() for task in _open), "a page was closed"
 
     asyncio.run(stay())
 

@@ -30,11 +30,14 @@ from tunesmith.server.errors import ApiError
 from tunesmith.store.rows import RunRow
 from tunesmith.web import run_files
 from tunesmith.web.setting_names import title
+from tunesmith.web.tables import shelf
 from tunesmith.web.visit import Visit
 
 NEW = "new"
 """Stands for a draft that is not there yet."""
 MAX_BYTES = 2**30
+LARGE = 10**7
+"""Bytes of a table whose rows are looked up at once, before anybody opens its page."""
 PIECE = 2**20
 """Bytes that are written at once."""
 PEEK_SECONDS = 120.0
@@ -104,6 +107,9 @@ async def _take(request: Request, visit: Visit, name: str, kind: str) -> dict[st
             raise ConfigError("The file is empty.", fix="Choose another one.")
         await run_in_threadpool(_settle, visit, row, incoming, name)
         is_settled = True
+        table = incoming.with_name(name)
+        if kind == run_files.TABLE and table.stat().st_size > LARGE:
+            shelf.begin(shelf.place(visit.desk.settings, row.id), table)
     except ClientDisconnect:
         raise ConfigError("The file did not arrive whole.", fix="Drop it again.") from None
     finally:

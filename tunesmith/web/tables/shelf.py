@@ -1,7 +1,8 @@
 """Indexes of tables as the server sees them: where they are kept, and which are being made.
 
-An index is made when somebody first looks at a table, in a process of its own, and again when the
-table has changed. It goes when the table does, or when nobody has looked at it for a week.
+An index is made when a large table arrives, or when somebody first looks at one, in a process of
+its own, and again when the table has changed. It goes when the table does, or when nobody has
+looked at it for a week.
 Does not know: how tables are read, whose they are.
 """
 
@@ -53,8 +54,7 @@ async def opened(folder: Path, source: Path, *, patience: float = 0.6) -> Form |
     form = await run_in_threadpool(_current, folder, source)
     if form is not None and form.done:
         return form
-    if folder not in _making:
-        _making[folder] = asyncio.create_task(_make(folder, source))
+    begin(folder, source)
     until = time.monotonic() + patience
     while time.monotonic() < until:
         form = await run_in_threadpool(_current, folder, source)
@@ -64,6 +64,12 @@ async def opened(folder: Path, source: Path, *, patience: float = 0.6) -> Form |
             break
         await asyncio.sleep(POLL_SECONDS)
     return form
+
+
+def begin(folder: Path, source: Path) -> None:
+    """Have the index made, if that is not under way."""
+    if folder not in _making:
+        _making[folder] = asyncio.create_task(_make(folder, source))
 
 
 async def wholly(folder: Path, source: Path) -> Form:
