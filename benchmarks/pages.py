@@ -164,7 +164,7 @@ def open_pages(site: Site, run_id: str, rounds: int) -> dict[str, list[float]]:
 # --- tabs -----------------------------------------------------------------------------------------
 
 
-async def _tab(site: Site, path: str) -> None:
+async def _tab(site: Site, path: str) -> asyncio.Task[None]:
     """A page that is open and takes in everything, as its browser does; what comes is not read.
 
     The socket's first message opens it, "40" enters; "2" asks whether we live, "3" answers.
@@ -191,10 +191,7 @@ async def _tab(site: Site, path: str) -> None:
             if message == "2":
                 await socket.send("3")
 
-    _open.append(asyncio.create_task(take_in()))
-
-
-_open: list[asyncio.Task[None]] = []
+    return asyncio.create_task(take_in())
 
 
 @contextmanager
@@ -226,11 +223,10 @@ def be_tabs(number: int) -> None:
         url, cookies = told["url"], told["cookies"]
 
     async def stay() -> None:
-        for _ in range(number):
-            await _tab(There, told["path"])  # type: ignore[arg-type]
+        pages = [await _tab(There, told["path"]) for _ in range(number)]  # type: ignore[arg-type]
         print("open", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        assert not any(task.done() for task in _open), "a page was closed"
+        assert not any(page.done() for page in pages), "a page was closed"
 
     asyncio.run(stay())
 

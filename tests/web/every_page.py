@@ -1,5 +1,7 @@
-"""An address for every page, from one set of things that are shown on them."""
+"""An address for every page, from one set of things that are shown on them; and how a person gets
+to what a page has to show."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -63,3 +65,11 @@ def settle(page):
     page.wait_for_selector("main h1, .page h1")
     page.wait_for_function("!document.querySelector('.waiting')")
     page.wait_for_timeout(300)  # what fades in
+
+
+def dropped(page, path):
+    """Give the file on the page of a new run, and wait for its first rows."""
+    page.wait_for_selector("file-drop label")
+    page.set_input_files("file-drop input", str(path))
+    page.wait_for_url(re.compile("/new/run_"))
+    page.wait_for_selector("text=What the model learns")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import patience
 import pytest
+from every_page import dropped
 
 TICKETS = Path(__file__).parents[2] / "examples" / "tickets.csv"
 NAME = "tickets _b_small_b_"
@@ -23,14 +24,6 @@ def small(tmp_path_factory):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows])
     return path
-
-
-def dropped(page, path):
-    """Give the file on the page, and wait for its first rows."""
-    page.wait_for_selector("file-drop label")
-    page.set_input_files("file-drop input", str(path))
-    page.wait_for_url(re.compile("/new/run_"))
-    page.wait_for_selector("text=What the model learns")
 
 
 def test_the_whole_way(visit, site, small):

@@ -5,21 +5,13 @@ import signal
 from pathlib import Path
 
 import patience
-import pytest
 from asked_models import WRITER, writer
+from every_page import dropped
 
 from tunesmith.web.setting_names import title
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TICKET = "My card was charged twice for the same invoice in March."
-
-
-def dropped(page, path):
-    """Give the file on the page, and wait for its first rows."""
-    page.wait_for_selector("file-drop label")
-    page.set_input_files("file-drop input", str(path))
-    page.wait_for_url(re.compile("/new/run_"))
-    page.wait_for_selector("text=What the model learns")
 
 
 def begin(page, **settings):
@@ -103,8 +95,7 @@ def test_a_model_that_writes_is_made_and_talked_to(visit, site, tmp_path):
     page.locator(".turn.theirs .said").wait_for()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_a_server_that_is_told_to_stop_goes_on_later(visit, site, number):
+def test_a_server_that_is_told_to_stop_goes_on_later(visit, site):
     """Nobody looks, the tab is closed, the server is stopped and started: the run is done."""
     page = visit("/new", project=site.project("closed"))
     dropped(page, EXAMPLES / "tickets.csv")
@@ -112,7 +103,7 @@ def test_a_server_that_is_told_to_stop_goes_on_later(visit, site, number):
     run_id = begin(page, method="head")
     page.locator(".steps li.done").first.wait_for(timeout=patience.RUN)
     page.close()
-    site.stop(number)
+    site.stop(signal.SIGTERM)
     site.start()
     again = visit(f"/runs/{run_id}", project=site.project("closed"))
     again.wait_for_selector(".badge.good", timeout=patience.RUN)
